@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0 OR MIT
+#
+# What can be done with this tree; `make help` lists it. How the driver itself is
+# built stands in Kbuild.
+
+ENV := tests/board/env
+KERNEL ?= debug
+PATCHES ?= yes
+
+# The variables of the command line that the scripts look at.
+export KERNEL PATCHES DRIVER CMD SHARE MEM SWAP CPUS TIMEOUT BOARD APPEND LOG RUN KO LONG ONLY
+export LINUX PANTHOR_CACHE DEBIAN_MIRROR JOBS
+
+.PHONY: all module install setup vm demo test bench check clean help
+
+ifdef KDIR
+
+# Against any prepared kernel tree, with the tools that are installed.
+KBUILD = $(MAKE) -C $(KDIR) M=$(CURDIR)
+
+all module: rust-available
+	+$(KBUILD) modules
+
+install: rust-available
+	+$(KBUILD) modules_install
+
+clean:
+	+$(KBUILD) clean
+
+.PHONY: rust-available
+rust-available:
+	@$(ENV)/check-kdir $(KDIR)
+
+else
+
+all: module
+
+module:
+	@$(ENV)/setup kernel
+	@$(ENV)/work-build module $(KERNEL) $(PATCHES)
+
+install:
+	@echo "make install needs KDIR=, the kernel that the module is for" >&2; exit 1
+
+clean:
+	@$(ENV)/work-build clean
+
+endif
+
+setup:
+	@$(ENV)/setup all
+
+vm:
+	@$(ENV)/vm
+
+demo:
+	@$(ENV)/setup fast
+	@tests/demo/run
+
+bench:
+	@$(ENV)/setup fast
+	@tests/bench/run
+
+test:
+	@$(ENV)/setup all
+	@$(ENV)/test
+
+check:
+	@$(ENV)/setup kernel
+	@$(ENV)/check
+
+help:
+	@sed -e 1,2d -e 's/^# \{0,1\}//' $(ENV)/help.txt

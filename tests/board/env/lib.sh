@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: GPL-2.0 OR MIT
+# shellcheck shell=bash
+#
+# Sourced by the scripts here: where things are, what they depend on, and how a
+# step that makes one of them is run and shown.
+#
+# An artefact is a file or folder in the cache whose name ends in a hash of all
+# that it is made from. It is made under a temporary name and renamed when it is
+# complete, under a lock of its own: what is there is complete.
+
+set -euo pipefail
+
+ENV_DIR=$(realpath "$(dirname "${BASH_SOURCE[0]}")")
+REPO=$(realpath "$ENV_DIR/../../..")
+CACHE=${PANTHOR_CACHE:-$HOME/.cache/panthor-rs}
+MIRROR=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
+JOBS=${JOBS:-$(nproc)}
+CROSS=(ARCH=arm64 LLVM=-19)
+GUEST_TARGET=aarch64-unknown-linux-gnu
+HOST_TARGET=x86_64-unknown-linux-gnu
+
+mkdir -p "$CACHE"/{lock,log,run}
+CACHE=$(realpath "$CACHE")
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "error: $*"; exit 1; }
+
+# The hash of the files and strings that an artefact is made from.
+hash_of() { sha256sum | cut -c1-12; }
+
+# Work trees have build folders of their own, so that several can be built at once.
+WORK=$CACHE/work/$(basename "$REPO")-$(printf %s "$REPO" | hash_of)
+
+# --- Paths of the artefacts ---
+
+packages() { sed '/^#/d' "$ENV_DIR/packages"; }
+
+rootfs_path() {
+	echo "$CACHE/rootfs-$({ packages; cat "$ENV_DIR/make-rootfs"; } | hash_of)"
+}
+
+# The kernel source before patches. LINUX= names a tree or a tarball; both are
+# taken as they are now.
+linux_id() {
+	local linux=${LINUX:-}
+
+	if [ -z "$linux" ]; then
+		grep '^linux-source' "$(rootfs_path)/versions"
+	elif [ -d "$linux" ]; then
+		find "$linux" -name .git -prune -o -type f -printf '%P %s %T@\n' | LC_ALL=C sort
+	elif [ -f "$linux" ]; then
+		stat -c '%n %s %Y' "$(realpath "$linux")"
+	else
+		die "LINUX=$linux is neither a folder nor a file"
+	fi | hash_of
+}
+
+# $1: yes (with patches/) or no
+source_path() {
+	local id
+
+	id=$(linux_id)
+	if [ "$1" = yes ]; then
+		echo "$CACHE/linux-$id-$(cat "$REPO"/patches/*.patch | hash_of)"
+	else
+		echo "$CACHE/linux-$id-plain"
+	fi
+}
+
+# $1: fast, debug or kasan; $2: yes or no
+kernel_path() {
+	local name=$1 patches=$2 source
+
+	[ -f "$ENV_DIR/config/$name.config" ] || die "KERNEL=$name: there is no config/$name.config"
+	[ "$patches" = yes ] || [ "$patches" = no ] || die "PATCHES=$patches: neither yes nor no"
+	source=$(source_path "$patches")
+	echo "$CACHE/kernel-$name-$patches-$({
+		basename "$source"
+		cat "$(rootfs_path)/versions" "$ENV_DIR/config/base.config" "$ENV_DIR/config/$name.config"
+	} | hash_of)"
+}
+
+initrd_path() {
+	echo "$CACHE/initrd-$({
+		grep '^busybox' "$(rootfs_path)/versions"
+		cat "$ENV_DIR/make-initrd" "$ENV_DIR/guest/init"
+	} | hash_of).cpio"
+}
+
+# --- Steps ---
+
+STEP=0
+STEPS=${STEPS:-1}
+
+elapsed() { printf '%02d:%02d' $((SECONDS / 60)) $((SECONDS % 60)); }
+
+# Shows "[2/8 00:54] text", over and over in one line on a terminal.
+progress() {
+	if [ -t 2 ]; then
+		printf '\r\033[K[%d/%d %s] %s' "$STEP" "$STEPS" "$(elapsed)" "$1" >&2
+	else
+		say "[$STEP/$STEPS $(elapsed)] $1"
+	fi
+}
+
+# run_step TITLE LOG COMMAND...: COMMAND's output goes to the log; what it did so
+# far is shown by the function step_state, where there is one.
+run_step() {
+	local title=$1 log=$2 pid state n=0 shown='' ret=0
+	shift 2
+
+	progress "$title"
+	[ -t 2 ] || shown=$title
+	set -m
+	"$@" >"$log" 2>&1 </dev/null &
+	pid=$!
+	set +m
+	# shellcheck disable=SC2064 # these very values
+	trap "kill -TERM -- -$pid 2>/dev/null; wait $pid 2>/dev/null; exit 130" INT TERM HUP
+	while kill -0 "$pid" 2>/dev/null; do
+		sleep 0.2
+		n=$((n + 1))
+		if [ -t 2 ]; then
+			[ $((n % 5)) = 0 ] || continue
+		else
+			[ $((n % 150)) = 0 ] || continue
+		fi
+		state=$title
+		[ "$(type -t step_state)" != function ] || state="$title: $(step_state "$log")"
+		[ -t 2 ] || [ "$state" != "$shown" ] || continue
+		shown=$state
+		progress "$state"
+	done
+	wait "$pid" || ret=$?
+	trap - INT TERM HUP
+	if [ "$ret" != 0 ]; then
+		[ ! -t 2 ] || say
+		say "--- the end of $log:"
+		tail -n 30 "$log" >&2
+		say "--- $title failed (status $ret); its log is $log"
+		exit 1
+	fi
+	progress "$title: done"
+	[ ! -t 2 ] || say
+}
+
+# need TITLE PATH COMMAND...: makes the artefact PATH with COMMAND unless it is there.
+need() {
+	local title=$1 path=$2 lock
+	shift 2
+
+	STEP=$((STEP + 1))
+	[ ! -e "$path" ] || return 0
+	exec {lock}>"$CACHE/lock/$(basename "$path")"
+	if ! flock -n "$lock"; then
+		progress "$title: waiting for another run that makes it"
+		flock "$lock"
+	fi
+	[ -e "$path" ] || run_step "$title" "$CACHE/log/$(basename "$path").log" "$@"
+	exec {lock}>&-
+	[ -e "$path" ] || die "$title: $path was not made"
+}
+
+need_rootfs() { need "Debian root file system" "$(rootfs_path)" "$ENV_DIR/make-rootfs" "$(rootfs_path)"; }
+
+# $1: yes or no
+need_source() {
+	local plain
+
+	plain=$(source_path no)
+	need "kernel source" "$plain" "$ENV_DIR/make-source" "$plain"
+	[ "$1" = no ] || need "kernel source, patched" "$(source_path yes)" \
+		"$ENV_DIR/make-source" "$(source_path yes)" "$plain"
+}
+
+# $1: fast, debug or kasan; $2: yes or no
+need_kernel() {
+	step_state() {
+		echo "$(grep -cE '^  [A-Z]' "$1" || true) of about $(cat "$CACHE/log/objects-$kernel_name" 2>/dev/null ||
+			echo 1900) objects"
+	}
+	kernel_name=$1
+	need "kernel $1, patches: $2" "$(kernel_path "$1" "$2")" "$ENV_DIR/make-kernel" "$1" "$2"
+	unset -f step_state
+}
+
+need_initrd() { need "guest initrd" "$(initrd_path)" "$ENV_DIR/make-initrd" "$(initrd_path)"; }
