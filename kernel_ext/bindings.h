@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/*
+ * Input of the module's own bindgen run: headers with what `kernel::bindings` lacks. The items
+ * taken from them are listed in bindgen_parameters.
+ */
+
+#include <linux/types.h>
+#include <drm/drm_debugfs.h>
+#include <drm/drm_drv.h>
+#include <drm/drm_file.h>
+#include <drm/drm_ioctl.h>
+#include <drm/drm_print.h>
+#include <uapi/drm/panthor_drm.h>
+
+#include "helpers.h"

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! DRM devices.
+//!
+//! C header: `include/drm/drm_device.h`
+
+use super::{driver, Driver};
+use crate::kernel_ext::bindings;
+use core::{
+    alloc::Layout,
+    mem::offset_of,
+    ops::Deref,
+    ptr::{self, NonNull},
+};
+use kernel::{
+    alloc::allocator::Kmalloc,
+    device,
+    error::from_err_ptr,
+    prelude::*,
+    sync::aref::{ARef, AlwaysRefCounted},
+    types::{NotThreadSafe, Opaque},
+};
+
+/// Number of LRU lists in a device.
+pub(crate) const NUM_LRUS: usize = 4;
+
+/// A DRM device of the driver `T` with the driver's own data behind it.
+///
+/// It lives as long as somebody refers to it, which may be long after the bus device was unbound
+/// from the driver; see [`Device::enter()`].
+///
+/// # Invariants
+///
+/// `dev` is a valid `struct drm_device`, allocated together with the rest by
+/// [`UnregisteredDevice::new()`]; `lrus` are initialised.
+#[repr(C)]
+pub(crate) struct Device<T: Driver> {
+    dev: Opaque<bindings::drm_device>,
+    lrus: Opaque<[bindings::drm_gem_lru; NUM_LRUS]>,
+    data: T::Data,
+}
+
+impl<T: Driver> Device<T> {
+    /// Returns the device around a C device.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` is a device of the driver `T` whose reference count does not drop to zero during
+    /// `'a`, and whose data is initialised.
+    pub(crate) unsafe fn from_raw<'a>(ptr: *mut bindings::drm_device) -> &'a Self {
+        // SAFETY: All devices of this driver are embedded in `Self`, at its start.
+        unsafe { &*ptr.cast::<Self>() }
+    }
+
+    /// The C object.
+    pub(crate) fn as_raw(&self) -> *mut bindings::drm_device {
+        self.dev.get()
+    }
+
+    /// One of the device's LRU lists, to be used under the device's `gem_lru_mutex`.
+    pub(crate) fn lru(&self, index: usize) -> Option<*mut bindings::drm_gem_lru> {
+        if index >= NUM_LRUS {
+            return None;
+        }
+
+        Some(
+            self.lrus
+                .get()
+                .cast::<bindings::drm_gem_lru>()
+                .wrapping_add(index),
+        )
+    }
+
+    /// The bus device.
+    pub(crate) fn parent(&self) -> &device::Device {
+        // SAFETY: The DRM device holds a reference on its parent.
+        unsafe { device::Device::from_raw((*self.as_raw()).dev) }
+    }
+
+    /// Enters a section in which the device is registered and its bus device bound.
+    ///
+    /// Returns `None` when the device was unplugged. Unplugging waits for the section's end.
+    pub(crate) fn enter(&self) -> Option<Enter<'_>> {
+        let mut idx = 0;
+
+        // SAFETY: The device is valid by the type invariants.
+        if unsafe { bindings::drm_dev_enter(self.as_raw(), &mut idx) } {
+            // INVARIANT: `drm_dev_enter()` was successful and gave us `idx`.
+            Some(Enter {
+                idx,
+                _dev: self.parent(),
+                _not_send: NotThreadSafe,
+            })
+        } else {
+            None
+        }
+    }
+
+    /// The `release` callback of a `struct drm_driver`.
+    ///
+    /// # Safety
+    ///
+    /// To be called by the DRM core only, when the last reference is gone.
+    pub(super) unsafe extern "C" fn release(ptr: *mut bindings::drm_device) {
+        // SAFETY: This is the only user, and the data is initialised: until it is, the device has
+        // a driver without this callback.
+        unsafe { ptr::drop_in_place(&raw mut (*ptr.cast::<Self>()).data) };
+    }
+}
+
+impl<T: Driver> Deref for Device<T> {
+    type Target = T::Data;
+
+    fn deref(&self) -> &T::Data {
+        &self.data
+    }
+}
+
+impl<T: Driver> AsRef<device::Device> for Device<T> {
+    fn as_ref(&self) -> &device::Device {
+        self.parent()
+    }
+}
+
+// SAFETY: DRM device references may be dropped in any thread, and so may the data.
+unsafe impl<T: Driver> Send for Device<T> {}
+
+// SAFETY: A DRM device is made for concurrent use, and the data is `Sync`.
+unsafe impl<T: Driver> Sync for Device<T> {}
+
+// SAFETY: `drm_dev_get()` and `drm_dev_put()` keep the count of a device.
+unsafe impl<T: Driver> AlwaysRefCounted for Device<T> {
+    fn inc_ref(&self) {
+        // SAFETY: The existence of the reference shows that the count is not zero.
+        unsafe { bindings::drm_dev_get(self.as_raw()) };
+    }
+
+    unsafe fn dec_ref(obj: NonNull<Self>) {
+        // SAFETY: The caller gives up a reference of its own.
+        unsafe { bindings::drm_dev_put(obj.as_ptr().cast()) };
+    }
+}
+
+/// A section in which a device cannot be unplugged, see [`Device::enter()`].
+///
+/// # Invariants
+///
+/// `idx` comes from a successful `drm_dev_enter()` of this thread.
+#[must_use = "the section ends when this is dropped"]
+pub(crate) struct Enter<'a> {
+    idx: c_int,
+    _dev: &'a device::Device,
+    _not_send: NotThreadSafe,
+}
+
+impl Drop for Enter<'_> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants.
+        unsafe { bindings::drm_dev_exit(self.idx) };
+    }
+}
+
+/// A device that was not registered yet: nobody but the driver knows it.
+pub(crate) struct UnregisteredDevice<T: Driver> {
+    dev: ARef<Device<T>>,
+    _not_send: NotThreadSafe,
+}
+
+impl<T: Driver> UnregisteredDevice<T> {
+    /// Allocates a device below `parent` and initialises its data.
+    pub(crate) fn new(
+        parent: &device::Device<device::Bound>,
+        data: impl PinInit<T::Data, Error>,
+    ) -> Result<Self> {
+        // The DRM core allocates with `kmalloc()`, which aligns by size only.
+        let layout = Kmalloc::aligned_layout(Layout::new::<Device<T>>());
+
+        // SAFETY: `parent` is a valid device, the driver is a static, and the `drm_device` is at
+        // offset 0 of an allocation of the given size.
+        let raw = unsafe {
+            bindings::__drm_dev_alloc(
+                core::ptr::from_ref(parent).cast_mut().cast(),
+                const { &driver::Vtable::<T>::WITHOUT_RELEASE },
+                layout.size(),
+                offset_of!(Device<T>, dev),
+            )
+        };
+        let raw = from_err_ptr(raw.cast::<Device<T>>())?;
+        let raw_drm = raw.cast::<bindings::drm_device>();
+
+        for i in 0..NUM_LRUS {
+            // SAFETY: The memory was allocated above, and nobody else knows it yet.
+            unsafe {
+                bindings::drm_gem_lru_init(
+                    (&raw mut (*raw).lrus)
+                        .cast::<bindings::drm_gem_lru>()
+                        .wrapping_add(i),
+                )
+            };
+        }
+
+        // SAFETY: The slot is valid and uninitialised, and is not moved until it is dropped by
+        // `Device::release()`.
+        if let Err(err) = unsafe { pin_init::raw_try_init(&raw mut (*raw).data, data) } {
+            // SAFETY: Gives up the initial reference; the driver has no `release` yet, so that the
+            // uninitialised data is not dropped.
+            unsafe { bindings::drm_dev_put(raw_drm) };
+            return Err(err);
+        }
+
+        // SAFETY: The device is known to nobody else yet.
+        unsafe { (*raw_drm).driver = const { &driver::Vtable::<T>::DRIVER } };
+
+        // INVARIANT: Everything is initialised.
+        // SAFETY: The pointer is not null, and the initial reference is taken over by the `ARef`.
+        let dev = unsafe { ARef::from_raw(NonNull::new_unchecked(raw)) };
+
+        Ok(Self {
+            dev,
+            _not_send: NotThreadSafe,
+        })
+    }
+
+    /// The device; it may be referred to by the driver's own objects before it is registered.
+    pub(crate) fn device(&self) -> &ARef<Device<T>> {
+        &self.dev
+    }
+
+    /// Gives up the knowledge that it is not registered.
+    pub(super) fn into_device(self) -> ARef<Device<T>> {
+        self.dev
+    }
+}
+
+impl<T: Driver> Deref for UnregisteredDevice<T> {
+    type Target = Device<T>;
+
+    fn deref(&self) -> &Device<T> {
+        &self.dev
+    }
+}

@@ -1,0 +1,422 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The memory of a buffer object: pages, their DMA mapping, pins, eviction.
+
+use super::{
+    object::{from_gem_ptr, Locked, Object},
+    DriverObject,
+};
+use crate::kernel_ext::bindings;
+use core::{marker::PhantomData, ptr::NonNull};
+use kernel::{
+    prelude::*,
+    sync::{
+        aref::ARef,
+        atomic::{Acquire, Atomic, Relaxed, Release},
+    },
+};
+
+/// What there is of an object's memory.
+pub(super) enum Backing {
+    /// No pages: never used, or given up.
+    Empty,
+    /// Pages of the shmem file, held.
+    Pages(NonNull<*mut bindings::page>),
+    /// The same, and the device can reach them.
+    Mapped(NonNull<*mut bindings::page>, NonNull<bindings::sg_table>),
+    /// Another driver's memory, mapped for our device.
+    Imported(NonNull<bindings::sg_table>),
+    /// The device is gone: there will be no memory any more.
+    Gone,
+}
+
+impl Backing {
+    pub(super) fn is_resident(&self) -> bool {
+        matches!(self, Self::Pages(..) | Self::Mapped(..) | Self::Imported(..))
+    }
+}
+
+/// The mapping of an object in the kernel's own address space.
+pub(super) enum KernelMap {
+    Unmapped,
+    Mapped { addr: *mut c_void, users: u32 },
+}
+
+/// Adds one to a counter unless it is zero.
+pub(super) fn inc_not_zero(count: &Atomic<i32>) -> bool {
+    let mut old = count.load(Relaxed);
+    while old != 0 {
+        match count.cmpxchg(old, old.wrapping_add(1), Acquire) {
+            Ok(_) => return true,
+            Err(now) => old = now,
+        }
+    }
+    false
+}
+
+/// Takes one from a counter unless that would make it zero.
+pub(super) fn dec_not_one(count: &Atomic<i32>) -> bool {
+    let mut old = count.load(Relaxed);
+    while old != 1 {
+        match count.cmpxchg(old, old.wrapping_sub(1), Release) {
+            Ok(_) => return true,
+            Err(now) => old = now,
+        }
+    }
+    false
+}
+
+impl<T: DriverObject> Locked<'_, T> {
+    #[allow(clippy::mut_from_ref)]
+    fn backing(&self) -> &mut Backing {
+        // SAFETY: The reservation lock is held, and no method of this file keeps the reference
+        // over a call of another one.
+        unsafe { &mut *self.backing_ptr() }
+    }
+
+    /// Whether there is memory now.
+    pub(crate) fn is_resident(&self) -> bool {
+        self.backing().is_resident()
+    }
+
+    /// Brings the pages in, from swap where they are there. `ENOMEM`, `EIO` (from the swap
+    /// device), `EINTR`; `ENODEV` when the device is gone.
+    pub(crate) fn populate(&self) -> Result {
+        match self.backing() {
+            Backing::Empty => (),
+            Backing::Gone => return Err(ENODEV),
+            _ => return Ok(()),
+        }
+        // SAFETY: The object has a shmem file: others are never `Empty`.
+        let pages = from_gem_ptr(unsafe { bindings::drm_gem_get_pages(self.as_raw()) })?;
+        *self.backing() = Backing::Pages(pages);
+        Ok(())
+    }
+
+    /// Brings the pages in and makes them visible to the device. Errors as [`Self::populate`].
+    pub(crate) fn dma_map(&self) -> Result {
+        self.populate()?;
+        if let Backing::Pages(pages) = *self.backing() {
+            // SAFETY: `pages` are all pages of the object. The device is bound: `Gone` is set
+            // before it is unbound.
+            let sgt = from_gem_ptr(unsafe {
+                bindings::kx_drm_gem_map_pages(self.as_raw(), pages.as_ptr())
+            })?;
+            *self.backing() = Backing::Mapped(pages, sgt);
+        }
+        Ok(())
+    }
+
+    /// Prepares the pages for a CPU mapping: write-combined ones must be clean in the caches
+    /// first, which mapping them for the device does.
+    pub(crate) fn prepare_cpu_map(&self) -> Result {
+        if T::map_wc(self) {
+            self.dma_map()
+        } else {
+            self.populate()
+        }
+    }
+
+    /// The pages, in the order of the object.
+    pub(super) fn pages(&self) -> Option<NonNull<*mut bindings::page>> {
+        match *self.backing() {
+            Backing::Pages(pages) | Backing::Mapped(pages, _) => Some(pages),
+            _ => None,
+        }
+    }
+
+    /// What the device sees, if it sees anything.
+    pub(crate) fn segments(&self) -> Option<Segments<'_>> {
+        match *self.backing() {
+            Backing::Mapped(_, sgt) | Backing::Imported(sgt) => Some(Segments {
+                sgt,
+                _lifetime: PhantomData,
+            }),
+            _ => None,
+        }
+    }
+
+    /// Waits until the GPU does not use the object any more, at most `jiffies`. Returns what is
+    /// left of them, zero when the time is over; `EINTR` when a signal comes first.
+    pub(crate) fn wait_idle(&self, jiffies: usize, interruptible: bool) -> Result<usize> {
+        // SAFETY: The object is initialised.
+        let left = unsafe {
+            bindings::dma_resv_wait_timeout(
+                self.resv(),
+                bindings::dma_resv_usage_DMA_RESV_USAGE_BOOKKEEP,
+                interruptible,
+                jiffies,
+            )
+        };
+        if left < 0 {
+            // The wait knows one error: a signal.
+            return Err(EINTR);
+        }
+        Ok(left.unsigned_abs())
+    }
+
+    /// Takes the object out of all CPU mappings: the next access is a fault.
+    pub(crate) fn zap_cpu_mappings(&self) {
+        // SAFETY: The object is initialised.
+        unsafe { bindings::kx_drm_vma_node_unmap(self.as_raw()) };
+    }
+
+    /// Gives the pages up: they become ordinary pages of the shmem file, dirty, that the kernel
+    /// may swap out. Returns whether it did: not when they are pinned, or not there, or another
+    /// driver's.
+    ///
+    /// The caller has torn down the GPU mappings and zapped the CPU mappings.
+    pub(crate) fn evict_pages(&self) -> bool {
+        if self.is_pinned() || self.pages().is_none() {
+            return false;
+        }
+        self.release_pages();
+        self.evictions.add(1, Relaxed);
+        true
+    }
+
+    fn release_pages(&self) {
+        match core::mem::replace(self.backing(), Backing::Empty) {
+            Backing::Mapped(pages, sgt) => {
+                // SAFETY: The table was made for this object; nobody uses it any more.
+                unsafe { bindings::kx_drm_gem_unmap_pages(self.as_raw(), sgt.as_ptr()) };
+                // SAFETY: The pages came from `drm_gem_get_pages()`.
+                unsafe { bindings::drm_gem_put_pages(self.as_raw(), pages.as_ptr(), true, false) };
+            }
+            Backing::Pages(pages) => {
+                // SAFETY: As above.
+                unsafe { bindings::drm_gem_put_pages(self.as_raw(), pages.as_ptr(), true, false) };
+            }
+            other => *self.backing() = other,
+        }
+    }
+
+    /// Ends all DMA of an object whose device goes away. Its content stays for those who hold it
+    /// by other means (an importer, a kernel mapping); the device never sees it again.
+    pub(crate) fn detach_device(&self) {
+        match *self.backing() {
+            Backing::Mapped(pages, sgt) => {
+                // SAFETY: The table was made for this object; the GPU is off.
+                unsafe { bindings::kx_drm_gem_unmap_pages(self.as_raw(), sgt.as_ptr()) };
+                *self.backing() = Backing::Pages(pages);
+                if !self.is_pinned() {
+                    self.release_pages();
+                    *self.backing() = Backing::Gone;
+                }
+            }
+            Backing::Imported(sgt) => {
+                // SAFETY: The attachment lives as long as the object; the table came from it.
+                unsafe {
+                    bindings::dma_buf_unmap_attachment(
+                        (*self.as_raw()).import_attach,
+                        sgt.as_ptr(),
+                        bindings::dma_data_direction_DMA_BIDIRECTIONAL,
+                    );
+                }
+                *self.backing() = Backing::Gone;
+            }
+            Backing::Empty => *self.backing() = Backing::Gone,
+            Backing::Pages(_) | Backing::Gone => (),
+        }
+    }
+
+    /// Releases all there is, at the end of the object's life.
+    pub(super) fn release_backing(&self) {
+        // SAFETY: The object is ours alone.
+        if let KernelMap::Mapped { addr, .. } = unsafe { &*self.vmap.get() } {
+            // SAFETY: The address came from `vmap()`.
+            unsafe { bindings::kx_vunmap(*addr) };
+        }
+        if self.is_imported() {
+            let sgt = match *self.backing() {
+                Backing::Imported(sgt) => sgt.as_ptr(),
+                _ => core::ptr::null_mut(),
+            };
+            *self.backing() = Backing::Gone;
+            // SAFETY: The object is imported; a null table was unmapped before.
+            unsafe { bindings::drm_prime_gem_destroy(self.as_raw(), sgt) };
+        } else {
+            self.release_pages();
+        }
+    }
+
+    /// Makes sure that the pages stay, for [`Pinned`], exporters and kernel mappings.
+    pub(super) fn pin_pages(&self) -> Result {
+        if !inc_not_zero(&self.pins) {
+            self.populate()?;
+            self.pins.store(1, Relaxed);
+            self.update_state();
+        }
+        Ok(())
+    }
+
+    /// Takes one pin back. The pages stay until somebody evicts them.
+    pub(super) fn unpin_pages(&self) {
+        if self.pins.fetch_sub(1, Release) == 1 {
+            self.update_state();
+        }
+    }
+
+    /// The address of all pages in the kernel's address space, for one more user.
+    pub(super) fn vmap(&self) -> Result<*mut c_void> {
+        // SAFETY: The reservation lock is held.
+        let map = unsafe { &mut *self.vmap.get() };
+        if let KernelMap::Mapped { addr, users } = map {
+            *users = users.checked_add(1).ok_or(EOVERFLOW)?;
+            return Ok(*addr);
+        }
+        self.pin_pages()?;
+        let addr = self.prepare_cpu_map().and_then(|()| {
+            let pages = self.pages().ok_or(ENODEV)?;
+            let count = self.size() / kernel::page::PAGE_SIZE;
+            // SAFETY: `pages` are all `count` pages of the object, pinned.
+            let addr = unsafe {
+                bindings::kx_vmap(pages.as_ptr(), u32::try_from(count)?, T::map_wc(self))
+            };
+            if addr.is_null() {
+                return Err(ENOMEM);
+            }
+            Ok(addr)
+        });
+        match addr {
+            Ok(addr) => *map = KernelMap::Mapped { addr, users: 1 },
+            Err(_) => self.unpin_pages(),
+        }
+        addr
+    }
+
+    /// One user less of the kernel mapping.
+    pub(super) fn vunmap(&self) {
+        // SAFETY: The reservation lock is held.
+        let map = unsafe { &mut *self.vmap.get() };
+        if let KernelMap::Mapped { addr, users } = map {
+            *users = users.saturating_sub(1);
+            if *users == 0 {
+                // SAFETY: The address came from `vmap()`, and this was the last user.
+                unsafe { bindings::kx_vunmap(*addr) };
+                *map = KernelMap::Unmapped;
+                self.unpin_pages();
+            }
+        }
+    }
+
+    /// Writes back the CPU's caches for a byte range, and invalidates them with `invalidate`.
+    /// Does nothing where there is no memory. The caller has checked the range.
+    pub(crate) fn sync_cpu_caches(&self, offset: usize, size: usize, invalidate: bool) -> Result {
+        if self.pages().is_none() {
+            return Ok(());
+        }
+        self.dma_map()?;
+        let Some(segments) = self.segments() else {
+            return Ok(());
+        };
+        for (addr, len) in segments.range(offset as u64, size as u64) {
+            // SAFETY: The range is part of the object's DMA mapping.
+            unsafe {
+                bindings::kx_drm_gem_clean_range(self.as_raw(), addr, len as usize, invalidate)
+            };
+        }
+        Ok(())
+    }
+}
+
+/// What the device sees of an object: ranges of DMA addresses, in order.
+#[derive(Clone, Copy)]
+pub(crate) struct Segments<'a> {
+    sgt: NonNull<bindings::sg_table>,
+    _lifetime: PhantomData<&'a ()>,
+}
+
+impl<'a> Segments<'a> {
+    /// The DMA ranges `(address, bytes)` behind `size` bytes of the object from `offset` on.
+    pub(crate) fn range(self, offset: u64, size: u64) -> impl Iterator<Item = (u64, u64)> + 'a {
+        // SAFETY: The table is valid for the lifetime of `self`.
+        let (mut sg, mut left) = unsafe { ((*self.sgt.as_ptr()).sgl, (*self.sgt.as_ptr()).nents) };
+        let mut skip = offset;
+        let mut size = size;
+        core::iter::from_fn(move || {
+            while left > 0 && size > 0 {
+                // SAFETY: `sg` is one of the `nents` mapped entries of the table.
+                let (addr, len) = unsafe {
+                    (
+                        bindings::sg_dma_address(sg),
+                        u64::from(bindings::sg_dma_len(sg)),
+                    )
+                };
+                left -= 1;
+                if left > 0 {
+                    // SAFETY: There is another entry.
+                    sg = unsafe { bindings::sg_next(sg) };
+                }
+                if len <= skip {
+                    skip -= len;
+                    continue;
+                }
+                let part = (len - skip).min(size);
+                let addr = addr + skip;
+                skip = 0;
+                size -= part;
+                return Some((addr, part));
+            }
+            None
+        })
+    }
+}
+
+/// An object whose pages stay where they are, visible to the device, while this lives.
+pub(crate) struct Pinned<T: DriverObject> {
+    obj: ARef<Object<T>>,
+}
+
+impl<T: DriverObject> Pinned<T> {
+    /// Brings an object's pages in and pins them. Takes the reservation lock; a signal ends the
+    /// wait with `EINTR`. Other errors as [`Locked::populate`].
+    pub(crate) fn new(obj: ARef<Object<T>>) -> Result<Self> {
+        {
+            let locked = obj.lock_interruptible()?;
+            if !obj.is_imported() {
+                locked.pin_pages()?;
+                if let Err(e) = locked.dma_map() {
+                    locked.unpin_pages();
+                    return Err(e);
+                }
+            } else if locked.segments().is_none() {
+                return Err(ENODEV);
+            }
+        }
+        Ok(Self { obj })
+    }
+
+    /// The object.
+    pub(crate) fn object(&self) -> &ARef<Object<T>> {
+        &self.obj
+    }
+}
+
+impl<T: DriverObject> Drop for Pinned<T> {
+    fn drop(&mut self) {
+        if self.obj.is_imported() || dec_not_one(&self.obj.pins) {
+            return;
+        }
+        self.obj.lock().unpin_pages();
+    }
+}
+
+/// What the device sees of an object that cannot lose its memory at the moment.
+///
+/// # Safety
+///
+/// The object is pinned, or has a GPU mapping that is not evicted and whose address space's
+/// operation lock is held: its backing is `Mapped` or `Imported` and does not change.
+pub(in super::super) unsafe fn stable_segments<T: DriverObject>(
+    obj: &Object<T>,
+) -> Option<Segments<'_>> {
+    // SAFETY: The backing does not change, as the caller promises.
+    match unsafe { &*obj.backing.get() } {
+        Backing::Mapped(_, sgt) | Backing::Imported(sgt) => Some(Segments {
+            sgt: *sgt,
+            _lifetime: PhantomData,
+        }),
+        _ => None,
+    }
+}

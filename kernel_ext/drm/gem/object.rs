@@ -1,0 +1,656 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The buffer object: creation, handles, the reservation lock.
+
+use super::{
+    super::{device::Device, driver::Driver, file::File},
+    backing::Backing,
+    mmap, prime, DriverObject,
+};
+use crate::kernel_ext::bindings;
+use core::{
+    cell::UnsafeCell,
+    marker::PhantomData,
+    mem::{offset_of, ManuallyDrop},
+    ops::Deref,
+    ptr::NonNull,
+};
+use kernel::{
+    error::{from_err_ptr, to_result},
+    prelude::*,
+    sync::{
+        aref::{ARef, AlwaysRefCounted},
+        atomic::{Atomic, Relaxed},
+    },
+    types::{NotThreadSafe, Opaque},
+};
+
+/// The driver that objects with data `T` belong to.
+pub(crate) type DriverOf<T> = <T as DriverObject>::Driver;
+
+/// A buffer object that lends its reservation lock to others, and nothing else.
+///
+/// Every GPU address space has one: its private buffer objects share the lock of it.
+///
+/// # Invariants
+///
+/// The object is initialised, and alive while its reference count is not zero.
+#[repr(transparent)]
+pub(crate) struct ResvObject(Opaque<bindings::drm_gem_object>);
+
+impl ResvObject {
+    /// Allocates an object for a device. Fails with `ENOMEM`.
+    pub(crate) fn new<D: Driver>(dev: &Device<D>) -> Result<ARef<Self>> {
+        // SAFETY: `dev` is a valid device.
+        let ptr = unsafe { bindings::drm_gpuvm_resv_object_alloc(dev.as_raw()) };
+        let ptr = NonNull::new(ptr).ok_or(ENOMEM)?;
+
+        // SAFETY: We own the reference that the allocation returned.
+        Ok(unsafe { ARef::from_raw(ptr.cast()) })
+    }
+
+    pub(crate) fn as_raw(&self) -> *mut bindings::drm_gem_object {
+        self.0.get()
+    }
+
+    /// The reservation lock.
+    pub(crate) fn resv(&self) -> *mut bindings::dma_resv {
+        // SAFETY: The object is valid; `resv` is set once, before the object is published.
+        unsafe { (*self.as_raw()).resv }
+    }
+
+    /// Takes the reservation lock.
+    pub(crate) fn lock(&self) -> ResvGuard<'_> {
+        // SAFETY: The object is valid, and so is its reservation lock.
+        unsafe { bindings::kx_dma_resv_lock(self.resv()) };
+        ResvGuard {
+            resv: self.resv(),
+            _obj: PhantomData,
+            _not_send: NotThreadSafe,
+        }
+    }
+}
+
+// SAFETY: The reference count of a GEM object is atomic; the object dies with it.
+unsafe impl AlwaysRefCounted for ResvObject {
+    fn inc_ref(&self) {
+        // SAFETY: A shared reference shows that the count is not zero.
+        unsafe { bindings::drm_gem_object_get(self.as_raw()) };
+    }
+
+    unsafe fn dec_ref(obj: NonNull<Self>) {
+        // SAFETY: The caller gives up a reference it owns.
+        unsafe { bindings::drm_gem_object_put(obj.cast().as_ptr()) };
+    }
+}
+
+// SAFETY: Nothing in a `ResvObject` belongs to a thread.
+unsafe impl Send for ResvObject {}
+// SAFETY: All that can be done with a shared one is counted or locked by the C side.
+unsafe impl Sync for ResvObject {}
+
+/// A held reservation lock.
+#[must_use]
+pub(crate) struct ResvGuard<'a> {
+    resv: *mut bindings::dma_resv,
+    _obj: PhantomData<&'a ()>,
+    _not_send: NotThreadSafe,
+}
+
+impl Drop for ResvGuard<'_> {
+    fn drop(&mut self) {
+        // SAFETY: The guard holds the lock.
+        unsafe { bindings::kx_dma_resv_unlock(self.resv) };
+    }
+}
+
+/// A buffer object with the driver's data.
+///
+/// Its memory is a shmem file, or, for an imported one, what another driver exported. Which pages
+/// there are, and whether the device sees them, is the [`Backing`], owned by the reservation lock:
+/// it is reached through [`Locked`] only.
+///
+/// # Invariants
+///
+/// * `obj` is initialised and the object is alive while its reference count is not zero.
+/// * `backing` is accessed with the reservation lock held, or by the only owner left.
+/// * `pins` goes from and to zero with the reservation lock held.
+#[repr(C)]
+#[pin_data]
+pub(crate) struct Object<T: DriverObject> {
+    #[pin]
+    obj: Opaque<bindings::drm_gem_object>,
+    pub(super) backing: UnsafeCell<Backing>,
+    /// How many need the pages to stay where they are.
+    pub(super) pins: Atomic<i32>,
+    /// How many CPU mappings there are.
+    pub(super) cpu_maps: Atomic<i32>,
+    /// How often the pages have been given up.
+    pub(super) evictions: Atomic<i32>,
+    /// Kernel mapping of the pages, shared by all who ask for one.
+    pub(super) vmap: UnsafeCell<super::backing::KernelMap>,
+    /// Keeps the object alive whose reservation lock this one uses.
+    shared_resv: Option<ARef<ResvObject>>,
+    #[pin]
+    data: T,
+}
+
+impl<T: DriverObject> Object<T> {
+    const FUNCS: bindings::drm_gem_object_funcs = bindings::drm_gem_object_funcs {
+        free: Some(Self::free_callback),
+        open: Some(Self::open_callback),
+        close: Some(Self::close_callback),
+        print_info: None,
+        export: Some(prime::export_callback::<T>),
+        pin: Some(prime::pin_callback::<T>),
+        unpin: Some(prime::unpin_callback::<T>),
+        get_sg_table: Some(prime::get_sg_table_callback::<T>),
+        vmap: Some(prime::vmap_callback::<T>),
+        vunmap: Some(prime::vunmap_callback::<T>),
+        mmap: Some(mmap::mmap_callback::<T>),
+        evict: None,
+        status: Some(Self::status_callback),
+        rss: None,
+        vm_ops: &mmap::VmOps::<T>::OPS,
+    };
+
+    fn alloc(
+        shared_resv: Option<ARef<ResvObject>>,
+        backing: Backing,
+        data: impl PinInit<T, Error>,
+    ) -> Result<Pin<KBox<Self>>> {
+        let this = KBox::try_pin_init(
+            try_pin_init!(Self {
+                obj: Opaque::zeroed(),
+                backing: UnsafeCell::new(backing),
+                pins: Atomic::new(0),
+                cpu_maps: Atomic::new(0),
+                evictions: Atomic::new(0),
+                vmap: UnsafeCell::new(super::backing::KernelMap::Unmapped),
+                shared_resv,
+                data <- data,
+            }? Error),
+            GFP_KERNEL,
+        )?;
+        // SAFETY: Nobody else knows the object yet.
+        unsafe { (*this.obj.get()).funcs = &Self::FUNCS };
+        Ok(this)
+    }
+
+    /// Creates an object of `size` bytes (a multiple of `PAGE_SIZE`, not zero); the memory comes
+    /// when it is used. With `shared_resv` it uses the reservation lock of that object.
+    pub(crate) fn new(
+        dev: &Device<DriverOf<T>>,
+        size: usize,
+        shared_resv: Option<ARef<ResvObject>>,
+        data: impl PinInit<T, Error>,
+    ) -> Result<ARef<Self>> {
+        if size == 0 || size % kernel::page::PAGE_SIZE != 0 {
+            return Err(EINVAL);
+        }
+        let resv = shared_resv.as_ref().map(|obj| obj.resv());
+        let this = Self::alloc(shared_resv, Backing::Empty, data)?;
+        let raw = this.as_raw();
+
+        // SAFETY: `raw` is zeroed memory for an object of this device, not published yet.
+        let ret = unsafe { bindings::drm_gem_object_init(dev.as_raw(), raw, size) };
+        if let Err(e) = to_result(ret) {
+            // SAFETY: The function leaves an object that can be released.
+            unsafe { bindings::drm_gem_object_release(raw) };
+            return Err(e);
+        }
+
+        let this = Self::into_ref(this);
+        if let Some(resv) = resv {
+            // SAFETY: The object is not published; `shared_resv` keeps the lock alive.
+            unsafe { (*raw).resv = resv };
+        }
+        // SAFETY: The object has a shmem file, see `drm_gem_object_init()`.
+        unsafe { bindings::kx_drm_gem_mapping_init(raw) };
+        // SAFETY: The object is initialised.
+        to_result(unsafe { bindings::drm_gem_create_mmap_offset(raw) })?;
+        T::created(&this);
+        Ok(this)
+    }
+
+    /// Makes an object of what another driver exported.
+    pub(super) fn import(
+        dev: &Device<DriverOf<T>>,
+        size: usize,
+        sgt: NonNull<bindings::sg_table>,
+        data: impl PinInit<T, Error>,
+    ) -> Result<ARef<Self>> {
+        let this = Self::alloc(None, Backing::Empty, data)?;
+        let raw = this.as_raw();
+
+        // SAFETY: `raw` is zeroed memory for an object of this device, not published yet.
+        unsafe { bindings::drm_gem_private_object_init(dev.as_raw(), raw, size) };
+        let this = Self::into_ref(this);
+        // SAFETY: The object is initialised.
+        to_result(unsafe { bindings::drm_gem_create_mmap_offset(raw) })?;
+        // SAFETY: Nobody else knows the object yet. Nothing fails after this, so that the caller
+        // keeps the table in every case of error.
+        unsafe { *this.backing.get() = Backing::Imported(sgt) };
+        T::created(&this);
+        Ok(this)
+    }
+
+    /// Hands the allocation to its reference count.
+    fn into_ref(this: Pin<KBox<Self>>) -> ARef<Self> {
+        // SAFETY: The object does not move: its memory is freed by `free_callback()` only.
+        let ptr = KBox::into_raw(unsafe { Pin::into_inner_unchecked(this) });
+        // SAFETY: The count is one since the initialisation, and it is ours.
+        unsafe { ARef::from_raw(NonNull::new_unchecked(ptr)) }
+    }
+
+    pub(crate) fn as_raw(&self) -> *mut bindings::drm_gem_object {
+        self.obj.get()
+    }
+
+    /// # Safety
+    ///
+    /// `ptr` is the `obj` of an `Object<T>` that outlives `'a`.
+    pub(crate) unsafe fn from_raw<'a>(ptr: *mut bindings::drm_gem_object) -> &'a Self {
+        // SAFETY: `obj` is at offset zero (`repr(C)`), and alive as the caller promises.
+        unsafe { &*ptr.cast() }
+    }
+
+    /// The device of the object.
+    pub(crate) fn dev(&self) -> &Device<DriverOf<T>> {
+        // SAFETY: The object is initialised, and keeps a reference on its device.
+        unsafe { Device::from_raw((*self.as_raw()).dev) }
+    }
+
+    /// The size in bytes.
+    pub(crate) fn size(&self) -> usize {
+        // SAFETY: The object is initialised; its size never changes.
+        unsafe { (*self.as_raw()).size }
+    }
+
+    /// The offset to give to `mmap()`.
+    pub(crate) fn mmap_offset(&self) -> u64 {
+        // SAFETY: The object has an mmap offset since its creation.
+        unsafe { bindings::drm_vma_node_offset_addr(&raw mut (*self.as_raw()).vma_node) }
+    }
+
+    /// Whether the memory is another driver's.
+    pub(crate) fn is_imported(&self) -> bool {
+        // SAFETY: The object is initialised.
+        unsafe { bindings::kx_drm_gem_is_imported(self.as_raw()) }
+    }
+
+    /// Whether the object has been exported as a dma-buf and still has a handle.
+    pub(crate) fn is_exported(&self) -> bool {
+        // SAFETY: The object is initialised; a stale answer is as good as one a moment later.
+        unsafe { !(*self.as_raw()).dma_buf.is_null() && (*self.as_raw()).import_attach.is_null() }
+    }
+
+    /// Whether the object has a global name (`DRM_IOCTL_GEM_FLINK`).
+    pub(crate) fn is_named(&self) -> bool {
+        // SAFETY: As above.
+        unsafe { (*self.as_raw()).name != 0 }
+    }
+
+    /// The number of handles.
+    pub(crate) fn handle_count(&self) -> u32 {
+        // SAFETY: As above.
+        unsafe { (*self.as_raw()).handle_count }
+    }
+
+    /// The number of references; for people to look at.
+    pub(crate) fn ref_count(&self) -> u32 {
+        // SAFETY: The object is initialised; the count is read as the C side does.
+        let count = unsafe { &raw const (*self.as_raw()).refcount.refcount.refs.counter };
+        // SAFETY: As above, for a racy read of an aligned word.
+        unsafe { count.read_volatile() }.unsigned_abs()
+    }
+
+    /// Whether the object uses the reservation lock of `resv`: it is private to the address space
+    /// that `resv` belongs to.
+    pub(crate) fn is_private_to(&self, resv: &ResvObject) -> bool {
+        self.resv() == resv.resv()
+    }
+
+    /// Whether the object is private to some address space.
+    pub(crate) fn is_private(&self) -> bool {
+        self.shared_resv.is_some()
+    }
+
+    pub(crate) fn resv(&self) -> *mut bindings::dma_resv {
+        // SAFETY: The object is initialised; `resv` never changes after creation.
+        unsafe { (*self.as_raw()).resv }
+    }
+
+    /// How often the pages have been given up.
+    pub(crate) fn evictions(&self) -> u32 {
+        self.evictions.load(Relaxed).unsigned_abs()
+    }
+
+    /// Whether something needs the pages to stay where they are.
+    pub(crate) fn is_pinned(&self) -> bool {
+        self.pins.load(Relaxed) != 0
+    }
+
+    /// Whether the CPU has the object mapped.
+    pub(crate) fn is_cpu_mapped(&self) -> bool {
+        self.cpu_maps.load(Relaxed) != 0
+    }
+
+    /// Whether pages are there now; without the lock, for people to look at.
+    pub(crate) fn looks_resident(&self) -> bool {
+        // SAFETY: A racy read of a discriminant, never used to reach the pages.
+        unsafe { (*self.backing.get()).is_resident() }
+    }
+
+    /// How many bytes of the shmem file are in memory, as pages of the page cache.
+    pub(crate) fn cached_pages(&self) -> usize {
+        // SAFETY: The object is initialised.
+        unsafe { bindings::kx_gem_nr_cached_pages(self.as_raw()) as usize }
+    }
+
+    /// Swaps out the pages `start..=end` of an object that has been evicted; pages that somebody
+    /// uses again stay. Returns how many were freed: zero where the kernel cannot do it, see
+    /// [`can_swap_out`]. No lock may be held.
+    pub(crate) fn swap_out(&self, start: usize, end: usize) -> usize {
+        // SAFETY: The object is initialised. The call takes references on what it uses.
+        unsafe { bindings::kx_gem_reclaim_range(self.as_raw(), start as _, end as _) as usize }
+    }
+
+    /// Takes the reservation lock.
+    pub(crate) fn lock(&self) -> Guard<'_, T> {
+        // SAFETY: The object is initialised.
+        unsafe { bindings::kx_dma_resv_lock(self.resv()) };
+        // SAFETY: The lock is held now.
+        unsafe { Guard::new(self) }
+    }
+
+    /// Takes the reservation lock; a signal ends the wait with `EINTR`.
+    pub(crate) fn lock_interruptible(&self) -> Result<Guard<'_, T>> {
+        // SAFETY: The object is initialised.
+        to_result(unsafe { bindings::kx_dma_resv_lock_interruptible(self.resv()) })?;
+        // SAFETY: The lock is held now.
+        Ok(unsafe { Guard::new(self) })
+    }
+
+    /// Takes the reservation lock if it is free.
+    pub(crate) fn try_lock(&self) -> Option<Guard<'_, T>> {
+        // SAFETY: The object is initialised.
+        if unsafe { bindings::kx_dma_resv_trylock(self.resv()) } {
+            // SAFETY: The lock is held now.
+            Some(unsafe { Guard::new(self) })
+        } else {
+            None
+        }
+    }
+
+    /// Creates a handle for a file, which from then on holds a reference.
+    pub(crate) fn create_handle(&self, file: &File<DriverOf<T>>) -> Result<u32> {
+        let mut handle = 0;
+        // SAFETY: File and object are valid.
+        to_result(unsafe {
+            bindings::drm_gem_handle_create(file.as_raw(), self.as_raw(), &mut handle)
+        })?;
+        Ok(handle)
+    }
+
+    /// Returns the object behind a handle; `ENOENT` where there is none.
+    pub(crate) fn lookup(file: &File<DriverOf<T>>, handle: u32) -> Result<ARef<Self>> {
+        // SAFETY: The file is valid.
+        let ptr = unsafe { bindings::drm_gem_object_lookup(file.as_raw(), handle) };
+        let ptr = NonNull::new(ptr).ok_or(ENOENT)?;
+        // SAFETY: All objects with handles of this driver are of this class, and the look-up
+        // returned a reference.
+        Ok(unsafe { ARef::from_raw(ptr.cast()) })
+    }
+
+    /// Takes a reference unless the last one is gone already.
+    ///
+    /// # Safety
+    ///
+    /// The memory of `ptr` is valid: its owner has not freed it yet, and cannot meanwhile.
+    pub(super) unsafe fn get_unless_zero(ptr: *mut bindings::drm_gem_object) -> Option<ARef<Self>> {
+        // SAFETY: The caller promises valid memory.
+        if unsafe { bindings::kx_drm_gem_object_get_unless_zero(ptr) } {
+            // SAFETY: We own the reference just taken.
+            Some(unsafe { ARef::from_raw(NonNull::new_unchecked(ptr.cast())) })
+        } else {
+            None
+        }
+    }
+
+    unsafe extern "C" fn free_callback(obj: *mut bindings::drm_gem_object) {
+        let this = obj.cast::<Self>();
+
+        // SAFETY: The last reference is gone, so that the object is ours alone. The shrinker may
+        // have dropped it, which must not wait for the reservation lock: it is not needed here.
+        unsafe {
+            T::freed(&*this);
+            Locked::new(&*this).release_backing();
+            bindings::drm_gem_object_release(obj);
+            drop(KBox::from_raw(this));
+        }
+    }
+
+    unsafe extern "C" fn open_callback(
+        obj: *mut bindings::drm_gem_object,
+        file: *mut bindings::drm_file,
+    ) -> c_int {
+        // SAFETY: The DRM core passes a live object of ours and an open file of its device.
+        let (this, file) = unsafe { (Self::from_raw(obj), File::from_raw(file)) };
+        // SAFETY: The core holds a reference during the call.
+        let this: ARef<Self> = this.into();
+        kernel::error::from_result(|| {
+            T::open(this, file.driver().into())?;
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn close_callback(
+        obj: *mut bindings::drm_gem_object,
+        file: *mut bindings::drm_file,
+    ) {
+        // SAFETY: As above.
+        let (this, file) = unsafe { (Self::from_raw(obj), File::from_raw(file)) };
+        T::close(this, file.driver());
+    }
+
+    unsafe extern "C" fn status_callback(
+        obj: *mut bindings::drm_gem_object,
+    ) -> bindings::drm_gem_object_status {
+        // SAFETY: The DRM core passes a live object of ours.
+        let this = unsafe { Self::from_raw(obj) };
+        if this.is_imported() || this.looks_resident() {
+            bindings::drm_gem_object_status_DRM_GEM_OBJECT_RESIDENT
+        } else {
+            0
+        }
+    }
+}
+
+impl<T: DriverObject> Deref for Object<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.data
+    }
+}
+
+// SAFETY: The reference count of a GEM object is atomic; the object dies with it.
+unsafe impl<T: DriverObject> AlwaysRefCounted for Object<T> {
+    fn inc_ref(&self) {
+        // SAFETY: A shared reference shows that the count is not zero.
+        unsafe { bindings::drm_gem_object_get(self.as_raw()) };
+    }
+
+    unsafe fn dec_ref(obj: NonNull<Self>) {
+        // SAFETY: The caller gives up a reference it owns.
+        unsafe { bindings::drm_gem_object_put(obj.cast().as_ptr()) };
+    }
+}
+
+// SAFETY: Nothing in an object belongs to a thread; `T` is `Send`.
+unsafe impl<T: DriverObject> Send for Object<T> {}
+// SAFETY: What is not atomic is under the reservation lock; `T` is `Sync`.
+unsafe impl<T: DriverObject> Sync for Object<T> {}
+
+/// An object whose reservation lock the current thread holds, whoever took it.
+///
+/// # Invariants
+///
+/// The lock is held for as long as this lives, or nobody else has a reference on the object.
+pub(crate) struct Locked<'a, T: DriverObject> {
+    obj: &'a Object<T>,
+    _not_send: NotThreadSafe,
+}
+
+impl<'a, T: DriverObject> Locked<'a, T> {
+    /// # Safety
+    ///
+    /// The invariant of the type holds.
+    pub(crate) unsafe fn new(obj: &'a Object<T>) -> Self {
+        // INVARIANT: The caller promises it.
+        Self {
+            obj,
+            _not_send: NotThreadSafe,
+        }
+    }
+
+    /// The object, for longer than the lock.
+    pub(crate) fn object(&self) -> &'a Object<T> {
+        self.obj
+    }
+
+    pub(super) fn backing_ptr(&self) -> *mut Backing {
+        self.obj.backing.get()
+    }
+}
+
+impl<T: DriverObject> Deref for Locked<'_, T> {
+    type Target = Object<T>;
+
+    fn deref(&self) -> &Object<T> {
+        self.obj
+    }
+}
+
+/// The reservation lock of one object, held until it is dropped.
+#[must_use]
+pub(crate) struct Guard<'a, T: DriverObject>(ManuallyDrop<Locked<'a, T>>);
+
+impl<'a, T: DriverObject> Guard<'a, T> {
+    /// # Safety
+    ///
+    /// The current thread holds the lock, and gives it to the guard.
+    unsafe fn new(obj: &'a Object<T>) -> Self {
+        // SAFETY: The caller promises it, and the guard keeps the lock while it lives.
+        Self(ManuallyDrop::new(unsafe { Locked::new(obj) }))
+    }
+}
+
+impl<'a, T: DriverObject> Deref for Guard<'a, T> {
+    type Target = Locked<'a, T>;
+
+    fn deref(&self) -> &Locked<'a, T> {
+        &self.0
+    }
+}
+
+impl<T: DriverObject> Drop for Guard<'_, T> {
+    fn drop(&mut self) {
+        // SAFETY: The guard holds the lock.
+        unsafe { bindings::kx_dma_resv_unlock(self.0.obj.resv()) };
+    }
+}
+
+/// Proof that the current thread holds the lock of an object's list of GPU mappings.
+pub(crate) struct MappingsLocked<'a, T: DriverObject> {
+    obj: &'a Object<T>,
+    _not_send: NotThreadSafe,
+}
+
+/// In how many GPU address spaces the memory of an object can be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GpuMappings {
+    None,
+    One,
+    Many,
+}
+
+impl<'a, T: DriverObject> MappingsLocked<'a, T> {
+    /// # Safety
+    ///
+    /// The current thread holds `gpuva.lock` of the object for as long as this lives.
+    pub(crate) unsafe fn new(obj: &'a Object<T>) -> Self {
+        Self {
+            obj,
+            _not_send: NotThreadSafe,
+        }
+    }
+
+    /// Calls `f` for every address space that has the object mapped, until it returns false.
+    pub(crate) fn for_each_vm_bo(&self, mut f: impl FnMut(NonNull<bindings::drm_gpuvm_bo>) -> bool) {
+        const ENTRY: usize = offset_of!(bindings::drm_gpuvm_bo, list)
+            + offset_of!(bindings::drm_gpuvm_bo__bindgen_ty_1, entry)
+            + offset_of!(bindings::drm_gpuvm_bo__bindgen_ty_1__bindgen_ty_1, gem);
+
+        // SAFETY: The object is initialised, and its list is stable while the lock is held.
+        let head = unsafe { &raw mut (*self.obj.as_raw()).gpuva.list };
+        // SAFETY: As above.
+        let mut pos = unsafe { (*head).next };
+        while pos != head {
+            // SAFETY: All entries of the list are the `list.entry.gem` of a `drm_gpuvm_bo`.
+            let vm_bo = unsafe { pos.byte_sub(ENTRY) }.cast::<bindings::drm_gpuvm_bo>();
+            // SAFETY: As above; read before `f`, which may not remove the entry anyway.
+            pos = unsafe { (*pos).next };
+            // SAFETY: An entry is never null.
+            if !f(unsafe { NonNull::new_unchecked(vm_bo) }) {
+                return;
+            }
+        }
+    }
+
+    /// In how many address spaces the memory can be reached: those where it is evicted do not
+    /// count.
+    pub(crate) fn count(&self) -> GpuMappings {
+        let mut count = GpuMappings::None;
+        self.for_each_vm_bo(|vm_bo| {
+            // SAFETY: The entry is valid while the lock is held.
+            if !unsafe { (*vm_bo.as_ptr()).evicted } {
+                count = match count {
+                    GpuMappings::None => GpuMappings::One,
+                    _ => GpuMappings::Many,
+                };
+            }
+            count != GpuMappings::Many
+        });
+        count
+    }
+}
+
+/// Runs `f` with the lock of the list of GPU mappings of an object held.
+pub(crate) fn with_mappings<T: DriverObject, R>(
+    obj: &Object<T>,
+    f: impl FnOnce(&MappingsLocked<'_, T>) -> R,
+) -> R {
+    // SAFETY: The object is initialised.
+    let lock = unsafe { &raw mut (*obj.as_raw()).gpuva.lock };
+    // SAFETY: The mutex is initialised with the object.
+    unsafe { bindings::mutex_lock(lock) };
+    // SAFETY: The lock is held until `f` has returned.
+    let ret = f(&unsafe { MappingsLocked::new(obj) });
+    // SAFETY: Taken above.
+    unsafe { bindings::mutex_unlock(lock) };
+    ret
+}
+
+impl<T: DriverObject> Locked<'_, T> {
+    /// Tells the driver that something changed on which the reclaim state of the object depends.
+    pub(crate) fn update_state(&self) {
+        with_mappings(self.obj, |mappings| T::state_changed(self, mappings));
+    }
+}
+
+/// Converts what a C function of the GEM core returned.
+pub(super) fn from_gem_ptr<P>(ptr: *mut P) -> Result<NonNull<P>> {
+    NonNull::new(from_err_ptr(ptr)?).ok_or(ENOMEM)
+}

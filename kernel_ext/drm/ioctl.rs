@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Driver ioctls.
+//!
+//! C header: `include/drm/drm_ioctl.h`
+
+use super::{Device, Driver, File};
+use crate::kernel_ext::{bindings, uaccess::Pod};
+use kernel::{drm::ioctl as kioctl, prelude::*, str::as_char_ptr_in_const_context};
+
+/// One entry of a driver's ioctl table, made by [`entry()`].
+#[repr(transparent)]
+pub(crate) struct Entry(bindings::drm_ioctl_desc);
+
+// SAFETY: An entry is never changed, and its name is a static string.
+unsafe impl Sync for Entry {}
+
+impl Entry {
+    /// The index in the table for which this entry is meant.
+    pub(super) const fn index(&self) -> u32 {
+        (self.0.cmd & 0xff) - bindings::DRM_COMMAND_BASE
+    }
+}
+
+/// An ioctl of the driver `D`.
+pub(crate) trait Ioctl<D: Driver> {
+    /// The number, counted from `DRM_COMMAND_BASE`.
+    const NR: u32;
+
+    /// The name that the DRM core shows in its debug messages.
+    const NAME: &'static CStr;
+
+    /// The argument; it is copied in before the call and out after it, also when it fails.
+    type Args: Pod;
+
+    /// Performs the call. The device is registered while it runs.
+    fn run(dev: &Device<D>, args: &mut Self::Args, file: &File<D>) -> Result<i32>;
+}
+
+/// Makes the entry of `I` for the ioctl table of `D`: read and write, allowed on render nodes.
+pub(crate) const fn entry<D: Driver, I: Ioctl<D>>() -> Entry {
+    Entry(bindings::drm_ioctl_desc {
+        cmd: kioctl::IOWR::<I::Args>(bindings::DRM_COMMAND_BASE + I::NR),
+        flags: kioctl::RENDER_ALLOW,
+        func: Some(callback::<D, I>),
+        name: as_char_ptr_in_const_context(I::NAME),
+    })
+}
+
+/// # Safety
+///
+/// To be called by `drm_ioctl()` only, for a device and file of `D` and the command of `I`.
+unsafe extern "C" fn callback<D: Driver, I: Ioctl<D>>(
+    raw_dev: *mut bindings::drm_device,
+    data: *mut c_void,
+    raw_file: *mut bindings::drm_file,
+) -> c_int {
+    // SAFETY: The DRM core passes the device of the file, which the driver `D` made.
+    let dev = unsafe { Device::<D>::from_raw(raw_dev) };
+    // SAFETY: The file was opened on this device and stays open during the call.
+    let file = unsafe { File::<D>::from_raw(raw_file) };
+    // SAFETY: The buffer is a stack or slab buffer of the DRM core with at least the size of the
+    // command, and aligned for any type; every bit pattern is a valid `Pod`.
+    let args = unsafe { &mut *data.cast::<I::Args>() };
+
+    let Some(_guard) = dev.enter() else {
+        return ENODEV.to_errno();
+    };
+
+    match I::run(dev, args, file) {
+        Ok(ret) => ret,
+        Err(err) => err.to_errno(),
+    }
+}

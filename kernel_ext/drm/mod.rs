@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! DRM: devices, files, ioctls, GEM and GPU address spaces.
+
+pub(crate) mod debugfs;
+pub(crate) mod device;
+pub(crate) mod driver;
+pub(crate) mod file;
+pub(crate) mod gem;
+pub(crate) mod ioctl;
+pub(crate) mod print;
+
+pub(crate) use device::{Device, UnregisteredDevice};
+pub(crate) use driver::{Driver, DriverInfo, Registration};
+pub(crate) use file::File;
+pub(crate) use print::Printer;

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/pid.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
+
+#include "helpers.h"
+
+int kx_mutex_lock_interruptible(struct mutex *lock)
+{
+	return mutex_lock_interruptible(lock);
+}
+
+void kx_vm_flags_mod(struct vm_area_struct *vma, vm_flags_t set, vm_flags_t clear)
+{
+	vm_flags_mod(vma, set, clear);
+}
+
+void kx_vma_set_pgoff(struct vm_area_struct *vma, pgoff_t pgoff)
+{
+	vma->vm_pgoff = pgoff;
+}
+
+void kx_vma_set_noncached(struct vm_area_struct *vma)
+{
+	vma->vm_page_prot = pgprot_noncached(vma->vm_page_prot);
+}
+
+vm_fault_t kx_vmf_insert_page_of(struct vm_area_struct *vma, unsigned long addr, phys_addr_t page)
+{
+	return vmf_insert_pfn(vma, addr & PAGE_MASK, PHYS_PFN(page));
+}
+
+struct pid *kx_get_pid(struct pid *pid)
+{
+	return get_pid(pid);
+}
+
+bool kx_pid_has_task(struct pid *pid, enum pid_type type)
+{
+	return pid_has_task(pid, type);
+}
+
+struct pid *kx_task_tgid_current(void)
+{
+	return task_tgid(current);
+}
+
+pid_t kx_pid_nr(struct pid *pid)
+{
+	return pid_nr(pid);
+}

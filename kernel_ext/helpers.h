@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/*
+ * C helpers for static inline functions and macros. Functions are called kx_<name of the C
+ * function>, constants KX_<name>; bindgen takes all of both.
+ */
+
+#ifndef __KERNEL_EXT_HELPERS_H__
+#define __KERNEL_EXT_HELPERS_H__
+
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/pid_types.h>
+
+/* helpers.c */
+int kx_mutex_lock_interruptible(struct mutex *lock);
+void kx_vm_flags_mod(struct vm_area_struct *vma, vm_flags_t set, vm_flags_t clear);
+void kx_vma_set_pgoff(struct vm_area_struct *vma, pgoff_t pgoff);
+void kx_vma_set_noncached(struct vm_area_struct *vma);
+vm_fault_t kx_vmf_insert_page_of(struct vm_area_struct *vma, unsigned long addr, phys_addr_t page);
+
+static const vm_flags_t KX_VM_IO_FLAGS = VM_IO | VM_PFNMAP | VM_DONTCOPY | VM_DONTEXPAND |
+					 VM_NORESERVE | VM_DONTDUMP;
+static const unsigned int KX_VM_FAULT_SIGBUS = (unsigned int)VM_FAULT_SIGBUS;
+struct pid *kx_get_pid(struct pid *pid);
+bool kx_pid_has_task(struct pid *pid, enum pid_type type);
+struct pid *kx_task_tgid_current(void);
+pid_t kx_pid_nr(struct pid *pid);
+
+/* helpers_mem.c */
+
+#endif /* __KERNEL_EXT_HELPERS_H__ */

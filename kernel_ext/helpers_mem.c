@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * Helpers for GEM, GPU VM, dma-resv, io-pgtable, shmem and reclaim.
+ */
+
+#include <linux/dma-buf.h>
+#include <linux/dma-mapping.h>
+#include <linux/dma-resv.h>
+#include <linux/gfp.h>
+#include <linux/io-pgtable.h>
+#include <linux/iosys-map.h>
+#include <linux/kmemleak.h>
+#include <linux/mm.h>
+#include <linux/huge_mm.h>
+#include <linux/pagemap.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/shmem_fs.h>
+#include <linux/sizes.h>
+#include <linux/swap.h>
+#include <linux/vmalloc.h>
+
+#include <drm/drm_drv.h>
+#include <drm/drm_exec.h>
+#include <drm/drm_gem.h>
+#include <drm/drm_prime.h>
+
+#include "helpers_mem.h"
+
+const int KX_DRM_EXEC_INTERRUPTIBLE_WAIT = DRM_EXEC_INTERRUPTIBLE_WAIT;
+const int KX_IO_PGTABLE_QUIRK_NO_WARN = IO_PGTABLE_QUIRK_NO_WARN;
+const long KX_MAX_SCHEDULE_TIMEOUT = MAX_SCHEDULE_TIMEOUT;
+
+int kx_dma_resv_lock(struct dma_resv *resv)
+{
+	return dma_resv_lock(resv, NULL);
+}
+
+int kx_dma_resv_lock_interruptible(struct dma_resv *resv)
+{
+	return dma_resv_lock_interruptible(resv, NULL);
+}
+
+bool kx_dma_resv_trylock(struct dma_resv *resv)
+{
+	return dma_resv_trylock(resv);
+}
+
+void kx_dma_resv_unlock(struct dma_resv *resv)
+{
+	dma_resv_unlock(resv);
+}
+
+void kx_dma_resv_assert_held(struct dma_resv *resv)
+{
+	dma_resv_assert_held(resv);
+}
+
+bool kx_drm_exec_is_contended(struct drm_exec *exec)
+{
+	return drm_exec_is_contended(exec);
+}
+
+bool kx_drm_gem_is_imported(const struct drm_gem_object *obj)
+{
+	return drm_gem_is_imported(obj);
+}
+
+bool kx_drm_gem_object_get_unless_zero(struct drm_gem_object *obj)
+{
+	return kref_get_unless_zero(&obj->refcount);
+}
+
+/*
+ * The pages of a buffer in use are unmovable: keep them out of the movable zone. A big buffer may
+ * fail instead of waking the OOM killer; the caller has an errno for it.
+ */
+void kx_drm_gem_mapping_init(struct drm_gem_object *obj)
+{
+	mapping_set_gfp_mask(obj->filp->f_mapping,
+			     GFP_HIGHUSER | __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
+}
+
+void kx_drm_vma_node_unmap(struct drm_gem_object *obj)
+{
+	drm_vma_node_unmap(&obj->vma_node, obj->dev->anon_inode->i_mapping);
+}
+
+int kx_mutex_trylock(struct mutex *lock)
+{
+	return mutex_trylock(lock);
+}
+
+void kx_lockdep_assert_held(struct mutex *lock)
+{
+	lockdep_assert_held(lock);
+}
+
+int kx_drm_gem_huge_mnt_create(struct drm_device *dev)
+{
+	return drm_gem_huge_mnt_create(dev, "within_size");
+}
+
+struct sg_table *kx_drm_gem_map_pages(struct drm_gem_object *obj, struct page **pages)
+{
+	struct sg_table *sgt;
+	int ret;
+
+	sgt = drm_prime_pages_to_sg(obj->dev, pages, obj->size >> PAGE_SHIFT);
+	if (IS_ERR(sgt))
+		return sgt;
+
+	ret = dma_map_sgtable(drm_dev_dma_dev(obj->dev), sgt, DMA_BIDIRECTIONAL, 0);
+	if (ret) {
+		sg_free_table(sgt);
+		kfree(sgt);
+		return ERR_PTR(ret);
+	}
+
+	return sgt;
+}
+
+void kx_drm_gem_unmap_pages(struct drm_gem_object *obj, struct sg_table *sgt)
+{
+	dma_unmap_sgtable(drm_dev_dma_dev(obj->dev), sgt, DMA_BIDIRECTIONAL, 0);
+	sg_free_table(sgt);
+	kfree(sgt);
+}
+
+void kx_drm_gem_sync_for_cpu(struct drm_gem_object *obj, struct sg_table *sgt,
+			     enum dma_data_direction dir)
+{
+	dma_sync_sgtable_for_cpu(drm_dev_dma_dev(obj->dev), sgt, dir);
+}
+
+void kx_drm_gem_sync_for_device(struct drm_gem_object *obj, struct sg_table *sgt,
+				enum dma_data_direction dir)
+{
+	dma_sync_sgtable_for_device(drm_dev_dma_dev(obj->dev), sgt, dir);
+}
+
+/* One direction at a time: a sync in both directions does not clean and invalidate on arm64. */
+void kx_drm_gem_clean_range(struct drm_gem_object *obj, dma_addr_t addr, size_t len,
+			    bool invalidate)
+{
+	struct device *dev = drm_dev_dma_dev(obj->dev);
+
+	dma_sync_single_for_device(dev, addr, len, DMA_TO_DEVICE);
+	if (invalidate)
+		dma_sync_single_for_cpu(dev, addr, len, DMA_FROM_DEVICE);
+}
+
+void kx_dma_buf_sync_attachments_for_cpu(struct dma_buf *buf, enum dma_data_direction dir)
+{
+	struct dma_buf_attachment *attach;
+
+	list_for_each_entry(attach, &buf->attachments, node) {
+		if (attach->priv)
+			dma_sync_sgtable_for_cpu(attach->dev, attach->priv, dir);
+	}
+}
+
+void kx_dma_buf_sync_attachments_for_device(struct dma_buf *buf, enum dma_data_direction dir)
+{
+	struct dma_buf_attachment *attach;
+
+	list_for_each_entry(attach, &buf->attachments, node) {
+		if (attach->priv)
+			dma_sync_sgtable_for_device(attach->dev, attach->priv, dir);
+	}
+}
+
+void *kx_vmap(struct page **pages, unsigned int count, bool write_combine)
+{
+	pgprot_t prot = PAGE_KERNEL;
+
+	if (write_combine)
+		prot = pgprot_writecombine(prot);
+	return vmap(pages, count, VM_MAP, prot);
+}
+
+void kx_vunmap(const void *addr)
+{
+	vunmap(addr);
+}
+
+void kx_iosys_map_set_vaddr(struct iosys_map *map, void *addr)
+{
+	iosys_map_set_vaddr(map, addr);
+}
+
+bool kx_vma_is_cow_mapping(struct vm_area_struct *vma)
+{
+	return vma_is_cow_mapping(vma);
+}
+
+void kx_vma_init_pfnmap(struct vm_area_struct *vma, bool write_combine)
+{
+	vm_flags_set(vma, VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP);
+	vma->vm_page_prot = vma_get_page_prot(vma);
+	if (write_combine)
+		vma->vm_page_prot = pgprot_writecombine(vma->vm_page_prot);
+}
+
+/* Maps one page, or the 2 MiB around it where the memory, the address and the mapping allow. */
+vm_fault_t kx_vmf_insert_page(struct vm_fault *vmf, unsigned int order, struct page *page)
+{
+	if (!order)
+		return vmf_insert_pfn(vmf->vma, vmf->address, page_to_pfn(page));
+
+#ifdef CONFIG_ARCH_SUPPORTS_PMD_PFNMAP
+	if (order == PMD_ORDER) {
+		unsigned long start = ALIGN_DOWN(vmf->address, PMD_SIZE);
+		unsigned long pfn = page_to_pfn(page);
+
+		if (start >= vmf->vma->vm_start && start + PMD_SIZE <= vmf->vma->vm_end &&
+		    folio_test_pmd_mappable(page_folio(page)) &&
+		    ((vmf->address >> PAGE_SHIFT) & (PTRS_PER_PTE - 1)) ==
+		    (pfn & (PTRS_PER_PTE - 1)))
+			return vmf_insert_pfn_pmd(vmf, ALIGN_DOWN(pfn, PTRS_PER_PTE),
+						  vmf->flags & FAULT_FLAG_WRITE);
+	}
+#endif
+
+	return VM_FAULT_FALLBACK;
+}
+
+bool kx_vmf_may_retry(struct vm_fault *vmf)
+{
+	return fault_flag_allow_retry_first(vmf->flags);
+}
+
+bool kx_vmf_nowait(struct vm_fault *vmf)
+{
+	return vmf->flags & FAULT_FLAG_RETRY_NOWAIT;
+}
+
+void kx_vmf_release_mmap_lock(struct vm_fault *vmf)
+{
+	if (vmf->flags & FAULT_FLAG_VMA_LOCK)
+		vma_end_read(vmf->vma);
+	else
+		mmap_read_unlock(vmf->vma->vm_mm);
+}
+
+u64 kx_io_pgtable_arm_s1_ttbr(struct io_pgtable_ops *ops)
+{
+	return io_pgtable_ops_to_pgtable(ops)->cfg.arm_lpae_s1_cfg.ttbr;
+}
+
+u64 kx_io_pgtable_arm_s1_mair(struct io_pgtable_ops *ops)
+{
+	return io_pgtable_ops_to_pgtable(ops)->cfg.arm_lpae_s1_cfg.mair;
+}
+
+/* A GPU driver flushes by itself, once for an operation instead of once for a table. */
+static void no_tlb_flush_all(void *cookie)
+{
+}
+
+static void no_tlb_flush_walk(unsigned long iova, size_t size, size_t granule, void *cookie)
+{
+}
+
+static const struct iommu_flush_ops no_tlb_ops = {
+	.tlb_flush_all = no_tlb_flush_all,
+	.tlb_flush_walk = no_tlb_flush_walk,
+};
+
+struct io_pgtable_ops *kx_io_pgtable_arm_s1_alloc(struct device *dev, unsigned int ias,
+						  unsigned int oas, bool coherent,
+						  void *(*alloc)(void *, size_t, gfp_t),
+						  void (*free)(void *, void *, size_t),
+						  void *cookie)
+{
+	struct io_pgtable_cfg cfg = {
+		.quirks = IO_PGTABLE_QUIRK_NO_WARN,
+		.pgsize_bitmap = SZ_4K | SZ_2M,
+		.ias = ias,
+		.oas = oas,
+		.coherent_walk = coherent,
+		.tlb = &no_tlb_ops,
+		.iommu_dev = dev,
+		.alloc = alloc,
+		.free = free,
+	};
+
+	return alloc_io_pgtable_ops(ARM_64_LPAE_S1, &cfg, cookie);
+}
+
+void *kx_alloc_table(gfp_t gfp)
+{
+	return (void *)get_zeroed_page(gfp);
+}
+
+void kx_free_table(void *table)
+{
+	free_page((unsigned long)table);
+}
+
+int kx_io_pgtable_map(struct io_pgtable_ops *ops, unsigned long iova, phys_addr_t paddr,
+		      size_t pgsize, size_t pgcount, int prot, size_t *mapped)
+{
+	return ops->map_pages(ops, iova, paddr, pgsize, pgcount, prot, GFP_NOWAIT, mapped);
+}
+
+size_t kx_io_pgtable_unmap(struct io_pgtable_ops *ops, unsigned long iova, size_t pgsize,
+			   size_t pgcount)
+{
+	return ops->unmap_pages(ops, iova, pgsize, pgcount, NULL);
+}
+
+/* Whether the translation of @iova ends at level 2 of the tables, in a block of 2 MiB. */
+bool kx_io_pgtable_is_block(struct io_pgtable_ops *ops, unsigned long iova)
+{
+	struct arm_lpae_io_pgtable_walk_data walk = {};
+
+	if (ops->pgtable_walk(ops, iova, &walk))
+		return false;
+	return (walk.ptes[2] & 3) == 1;
+}
+
+long kx_get_nr_swap_pages(void)
+{
+	return get_nr_swap_pages();
+}
+
+bool kx_may_block(gfp_t gfp)
+{
+	if (gfp & __GFP_DIRECT_RECLAIM)
+		return true;
+	return (gfp & __GFP_KSWAPD_RECLAIM) && current_is_kswapd();
+}
+
+/* Tells lockdep at load that @lock is taken in reclaim, before the first time it happens. */
+void kx_teach_reclaim_order(struct mutex *lock)
+{
+	fs_reclaim_acquire(GFP_KERNEL);
+	might_lock(lock);
+	fs_reclaim_release(GFP_KERNEL);
+}
+
+unsigned long kx_gem_nr_cached_pages(struct drm_gem_object *obj)
+{
+	return obj->filp ? obj->filp->f_mapping->nrpages : 0;
+}
+
+bool kx_can_reclaim_range(void)
+{
+	return IS_ENABLED(PANTHOR_HAS_SHMEM_RECLAIM);
+}
+
+unsigned long kx_gem_reclaim_range(struct drm_gem_object *obj, pgoff_t start, pgoff_t end)
+{
+#ifdef PANTHOR_HAS_SHMEM_RECLAIM
+	if (obj->filp)
+		return shmem_reclaim_range(obj->filp->f_mapping, start, end);
+#endif
+	return 0;
+}
+
+bool kx_signal_pending(void)
+{
+	return signal_pending(current);
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/*
+ * C helpers for GEM, GPU VM, dma-resv, io-pgtable, shmem and reclaim. Named as in helpers.h.
+ */
+
+#ifndef __KERNEL_EXT_HELPERS_MEM_H__
+#define __KERNEL_EXT_HELPERS_MEM_H__
+
+#include <linux/dma-direction.h>
+#include <linux/io-pgtable.h>
+#include <linux/mm_types.h>
+#include <linux/types.h>
+
+struct dma_buf_attachment;
+struct dma_resv;
+struct drm_exec;
+struct drm_gem_object;
+struct sg_table;
+struct shrink_control;
+
+extern const int KX_DRM_EXEC_INTERRUPTIBLE_WAIT;
+extern const int KX_IO_PGTABLE_QUIRK_NO_WARN;
+extern const long KX_MAX_SCHEDULE_TIMEOUT;
+
+/* dma-resv */
+int kx_dma_resv_lock(struct dma_resv *resv);
+int kx_dma_resv_lock_interruptible(struct dma_resv *resv);
+bool kx_dma_resv_trylock(struct dma_resv *resv);
+void kx_dma_resv_unlock(struct dma_resv *resv);
+void kx_dma_resv_assert_held(struct dma_resv *resv);
+bool kx_drm_exec_is_contended(struct drm_exec *exec);
+
+/* GEM */
+bool kx_drm_gem_is_imported(const struct drm_gem_object *obj);
+bool kx_drm_gem_object_get_unless_zero(struct drm_gem_object *obj);
+void kx_drm_gem_mapping_init(struct drm_gem_object *obj);
+void kx_drm_vma_node_unmap(struct drm_gem_object *obj);
+int kx_mutex_trylock(struct mutex *lock);
+void kx_lockdep_assert_held(struct mutex *lock);
+int kx_drm_gem_huge_mnt_create(struct drm_device *dev);
+
+/* DMA */
+struct sg_table *kx_drm_gem_map_pages(struct drm_gem_object *obj, struct page **pages);
+void kx_drm_gem_unmap_pages(struct drm_gem_object *obj, struct sg_table *sgt);
+void kx_drm_gem_sync_for_cpu(struct drm_gem_object *obj, struct sg_table *sgt,
+			     enum dma_data_direction dir);
+void kx_drm_gem_sync_for_device(struct drm_gem_object *obj, struct sg_table *sgt,
+				enum dma_data_direction dir);
+void kx_drm_gem_clean_range(struct drm_gem_object *obj, dma_addr_t addr, size_t len,
+			    bool invalidate);
+void kx_dma_buf_sync_attachments_for_cpu(struct dma_buf *buf, enum dma_data_direction dir);
+void kx_dma_buf_sync_attachments_for_device(struct dma_buf *buf, enum dma_data_direction dir);
+void *kx_vmap(struct page **pages, unsigned int count, bool write_combine);
+void kx_vunmap(const void *addr);
+void kx_iosys_map_set_vaddr(struct iosys_map *map, void *addr);
+
+/* CPU mappings */
+bool kx_vma_is_cow_mapping(struct vm_area_struct *vma);
+void kx_vma_init_pfnmap(struct vm_area_struct *vma, bool write_combine);
+vm_fault_t kx_vmf_insert_page(struct vm_fault *vmf, unsigned int order, struct page *page);
+bool kx_vmf_may_retry(struct vm_fault *vmf);
+bool kx_vmf_nowait(struct vm_fault *vmf);
+void kx_vmf_release_mmap_lock(struct vm_fault *vmf);
+
+/* Page tables */
+u64 kx_io_pgtable_arm_s1_ttbr(struct io_pgtable_ops *ops);
+u64 kx_io_pgtable_arm_s1_mair(struct io_pgtable_ops *ops);
+struct io_pgtable_ops *kx_io_pgtable_arm_s1_alloc(struct device *dev, unsigned int ias,
+						  unsigned int oas, bool coherent,
+						  void *(*alloc)(void *, size_t, gfp_t),
+						  void (*free)(void *, void *, size_t),
+						  void *cookie);
+void *kx_alloc_table(gfp_t gfp);
+void kx_free_table(void *table);
+int kx_io_pgtable_map(struct io_pgtable_ops *ops, unsigned long iova, phys_addr_t paddr,
+		      size_t pgsize, size_t pgcount, int prot, size_t *mapped);
+size_t kx_io_pgtable_unmap(struct io_pgtable_ops *ops, unsigned long iova, size_t pgsize,
+			   size_t pgcount);
+bool kx_io_pgtable_is_block(struct io_pgtable_ops *ops, unsigned long iova);
+
+/* Reclaim */
+long kx_get_nr_swap_pages(void);
+bool kx_may_block(gfp_t gfp);
+void kx_teach_reclaim_order(struct mutex *lock);
+unsigned long kx_gem_nr_cached_pages(struct drm_gem_object *obj);
+bool kx_can_reclaim_range(void);
+unsigned long kx_gem_reclaim_range(struct drm_gem_object *obj, pgoff_t start, pgoff_t end);
+bool kx_signal_pending(void);
+
+#endif /* __KERNEL_EXT_HELPERS_MEM_H__ */

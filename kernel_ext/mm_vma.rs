@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! User mappings of a device.
+//!
+//! C header: `include/linux/mm.h`
+
+use super::bindings;
+use core::ops::Deref;
+use kernel::mm::virt::{flags, VmaNew};
+
+/// A user mapping that is being set up by `mmap()`.
+pub(crate) struct MmapRequest<'a> {
+    vma: &'a VmaNew,
+}
+
+impl<'a> MmapRequest<'a> {
+    /// Wraps the area that an `mmap` callback was given.
+    ///
+    /// # Safety
+    ///
+    /// `vma` is the valid area that is passed to an `mmap` callback, and `'a` ends before that
+    /// callback does.
+    pub(super) unsafe fn from_raw(vma: *mut bindings::vm_area_struct) -> Self {
+        Self {
+            // SAFETY: As promised by the caller.
+            vma: unsafe { VmaNew::from_raw(vma) },
+        }
+    }
+
+    /// The offset in the device file, in bytes.
+    pub(crate) fn offset(&self) -> u64 {
+        // SAFETY: The area is valid and not yet visible to others.
+        let pgoff = unsafe { (*self.vma.as_ptr()).vm_pgoff };
+
+        (pgoff as u64) << kernel::page::PAGE_SHIFT
+    }
+
+    /// The length of the mapping, in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.vma.end().saturating_sub(self.vma.start())
+    }
+
+    /// Whether the mapping is shared, that is, not copied on write.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.vma.flags() & flags::SHARED != 0
+    }
+}
+
+impl Deref for MmapRequest<'_> {
+    type Target = VmaNew;
+
+    fn deref(&self) -> &VmaNew {
+        self.vma
+    }
+}

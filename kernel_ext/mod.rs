@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! What this driver needs from the kernel and `rust/kernel` does not have yet.
+//!
+//! One file per kernel facility, named as it would be there. All unsafe code of the driver is here.
+
+pub(crate) mod bindings;
+pub(crate) mod drm;
+pub(crate) mod mm_vma;
+pub(crate) mod pid;
+pub(crate) mod uaccess;

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+#![forbid(unsafe_code)]
+
+//! Buffer objects.
+
+use crate::{kernel_ext::drm::gem, PanthorDriver};
+
+/// A buffer object.
+pub(crate) struct PanthorBo;
+
+impl gem::DriverObject for PanthorBo {
+    type Driver = PanthorDriver;
+}
