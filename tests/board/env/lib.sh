@@ -83,7 +83,7 @@ kernel_path() {
 initrd_path() {
 	echo "$CACHE/initrd-$({
 		grep '^busybox' "$(rootfs_path)/versions"
-		cat "$ENV_DIR/make-initrd" "$ENV_DIR/guest/init"
+		cat "$ENV_DIR/make-initrd" "$ENV_DIR"/guest/*
 	} | hash_of).cpio"
 }
 
@@ -175,13 +175,16 @@ need_source() {
 
 # $1: fast, debug or kasan; $2: yes or no
 need_kernel() {
+	kernel=$(kernel_path "$1" "$2")
 	step_state() {
-		echo "$(grep -cE '^  [A-Z]' "$1" || true) of about $(cat "$CACHE/log/objects-$kernel_name" 2>/dev/null ||
-			echo 1900) objects"
+		echo "$(objects "$kernel.partial") of about $(cat "$CACHE/log/objects-$kernel_name" 2>/dev/null || echo 1900) objects"
 	}
 	kernel_name=$1
-	need "kernel $1, patches: $2" "$(kernel_path "$1" "$2")" "$ENV_DIR/make-kernel" "$1" "$2"
+	need "kernel $1, patches: $2" "$kernel" "$ENV_DIR/make-kernel" "$1" "$2"
 	unset -f step_state
 }
+
+# How far a kernel build is: what was made has a .cmd file.
+objects() { find "$1" -name '.*.cmd' 2>/dev/null | wc -l; }
 
 need_initrd() { need "guest initrd" "$(initrd_path)" "$ENV_DIR/make-initrd" "$(initrd_path)"; }
