@@ -4,21 +4,65 @@
 //! Probe and unbind, and what the driver keeps for each device.
 
 use crate::{
-    kernel_ext::drm::{Registration, UnregisteredDevice},
-    PanthorDriver,
+    kernel_ext::{
+        drm::{DmaLimits, Registration, UnregisteredDevice},
+        property,
+    },
+    panthor_fw::Fw,
+    panthor_gpu::{Gpu, GpuInfo},
+    panthor_irq,
+    panthor_mmu::slots::AsSlots,
+    panthor_power::Power,
+    panthor_regs::{Regs, WINDOW_SIZE},
+    PanthorDevice, PanthorDriver,
 };
-use kernel::{device::Core, devres::Devres, new_mutex, of, platform, prelude::*, sync::Mutex};
+use kernel::{
+    clk::Hertz,
+    device::Core,
+    devres::Devres,
+    dma::DmaMask,
+    new_mutex, of, platform,
+    prelude::*,
+    sync::{aref::ARef, Arc, Mutex},
+};
 
 /// The driver's data in the DRM device.
+///
+/// It may live longer than the device is bound.
 #[pin_data]
-pub(crate) struct PanthorData {}
+pub(crate) struct PanthorData {
+    /// What the GPU is.
+    pub(crate) info: GpuInfo,
+    /// Registers; they are gone when the device was unbound.
+    pub(crate) regs: Arc<Regs>,
+    /// Caches, power, reset.
+    pub(crate) gpu: Arc<Gpu>,
+    /// Address space slots.
+    pub(crate) slots: Arc<AsSlots>,
+    /// The microcontroller.
+    pub(crate) fw: Arc<Fw>,
+    /// Rates of the core clock.
+    pub(crate) freq: Frequencies,
+}
+
+/// Rates of the core clock, which do not change without devfreq.
+#[derive(Clone, Copy)]
+pub(crate) struct Frequencies {
+    /// Now.
+    pub(crate) current: Hertz,
+    /// At the fastest operating point.
+    pub(crate) max: Hertz,
+}
 
 /// The driver's data in the platform device.
 #[pin_data]
 pub(crate) struct PlatformData {
+    dev: ARef<PanthorDevice>,
     /// The registration with user space; `None` once it was unplugged.
     #[pin]
     registration: Mutex<Option<Devres<Registration<PanthorDriver>>>>,
+    /// Supplies and clocks, which are the last to go.
+    _power: Power,
 }
 
 kernel::of_device_table!(
@@ -34,6 +78,89 @@ kernel::of_device_table!(
 /// The platform driver.
 pub(crate) struct PanthorPlatformDriver;
 
+impl PanthorPlatformDriver {
+    /// Switches the device on, finds out what it is, and makes it known.
+    fn bring_up(
+        pdev: &platform::Device<Core<'_>>,
+        power: &Power,
+    ) -> Result<(ARef<PanthorDevice>, Devres<Registration<PanthorDriver>>)> {
+        let dev = pdev.as_ref();
+        let window = pdev.resource_by_index(0).ok_or(ENODEV)?.start();
+        let io = pdev
+            .io_request_by_index(0)
+            .ok_or(ENODEV)?
+            .iomap_sized::<WINDOW_SIZE>()?
+            .into_devres()?;
+        let regs = Arc::new(Regs::new(io, window), GFP_KERNEL)?;
+
+        let mut info = GpuInfo::read(&regs)?;
+        info.log(dev);
+        info.select_coherency(property::is_dma_coherent(dev))
+            .inspect_err(|_| dev_err!(dev, "The GPU cannot be coherent, as the bus wants it\n"))?;
+
+        let limits = DmaLimits {
+            mask: DmaMask::try_new(info.pa_bits())?,
+            max_segment: u32::MAX,
+        };
+        let freq = Frequencies {
+            current: power.current_freq(),
+            max: power.max_freq(),
+        };
+        let gpu = Arc::pin_init(Gpu::new(dev.into(), regs.clone(), &info), GFP_KERNEL)?;
+        let slots = Arc::pin_init(
+            AsSlots::new(
+                dev.into(),
+                regs.clone(),
+                gpu.clone(),
+                info.uapi().as_present,
+            ),
+            GFP_KERNEL,
+        )?;
+
+        let fw = Arc::pin_init(Fw::new(regs.clone()), GFP_KERNEL)?;
+        let drm_dev = UnregisteredDevice::<PanthorDriver>::new(
+            dev,
+            limits,
+            try_pin_init!(PanthorData {
+                info,
+                regs,
+                gpu,
+                slots,
+                fw,
+                freq,
+            }? Error),
+        )?;
+        let data = drm_dev.device().clone();
+
+        panthor_irq::request(pdev, c"gpu", c"panthor-gpu", data.gpu.clone())?;
+        panthor_irq::request(pdev, c"job", c"panthor-job", data.fw.clone())?;
+        panthor_irq::request(pdev, c"mmu", c"panthor-mmu", data.slots.clone())?;
+
+        let registered = data
+            .gpu
+            .resume()
+            .and_then(|()| data.slots.resume())
+            .and_then(|()| Registration::new(dev, drm_dev));
+
+        match registered {
+            Ok(registration) => Ok((data, registration)),
+            Err(err) => {
+                data.switch_off();
+                Err(err)
+            }
+        }
+    }
+}
+
+impl PanthorData {
+    /// Leaves the GPU without power and silent.
+    fn switch_off(&self) {
+        // It may not answer any more; what it does then is of no interest.
+        let _ = self.slots.suspend();
+        let _ = self.gpu.suspend();
+    }
+}
+
 impl platform::Driver for PanthorPlatformDriver {
     type IdInfo = ();
     type Data<'bound> = PlatformData;
@@ -44,20 +171,22 @@ impl platform::Driver for PanthorPlatformDriver {
         _info: Option<&'bound Self::IdInfo>,
     ) -> impl PinInit<Self::Data<'bound>, Error> + 'bound {
         pin_init::pin_init_scope(move || {
-            let dev = UnregisteredDevice::<PanthorDriver>::new(
-                pdev.as_ref(),
-                try_pin_init!(PanthorData {}? Error),
-            )?;
-            let registration = Registration::new(pdev.as_ref(), dev)?;
+            let power = Power::new(pdev.as_ref())?;
+            let (dev, registration) = Self::bring_up(pdev, &power)?;
 
             Ok(try_pin_init!(PlatformData {
+                dev,
                 registration <- new_mutex!(Some(registration)),
+                _power: power,
             }? Error))
         })
     }
 
     fn unbind<'bound>(_pdev: &'bound platform::Device<Core<'_>>, this: Pin<&PlatformData>) {
+        // First nobody may enter any more; the lock is not held while those inside leave.
         let registration = this.registration.lock().take();
         drop(registration);
+
+        this.dev.switch_off();
     }
 }

@@ -10,7 +10,13 @@
 mod kernel_ext;
 mod panthor_device;
 mod panthor_file;
+mod panthor_fw;
 mod panthor_gem;
+mod panthor_gpu;
+mod panthor_irq;
+mod panthor_mmu;
+mod panthor_power;
+mod panthor_regs;
 
 use crate::{
     kernel_ext::{

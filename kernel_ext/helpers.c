@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
+#include <linux/completion.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/pid.h>
@@ -31,6 +32,16 @@ void kx_vma_set_noncached(struct vm_area_struct *vma)
 vm_fault_t kx_vmf_insert_page_of(struct vm_area_struct *vma, unsigned long addr, phys_addr_t page)
 {
 	return vmf_insert_pfn(vma, addr & PAGE_MASK, PHYS_PFN(page));
+}
+
+void kx_init_completion(struct completion *x)
+{
+	init_completion(x);
+}
+
+void kx_reinit_completion(struct completion *x)
+{
+	reinit_completion(x);
 }
 
 struct pid *kx_get_pid(struct pid *pid)

@@ -7,6 +7,7 @@
 #ifndef __KERNEL_EXT_HELPERS_H__
 #define __KERNEL_EXT_HELPERS_H__
 
+#include <linux/completion.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/pid_types.h>
@@ -21,6 +22,8 @@ vm_fault_t kx_vmf_insert_page_of(struct vm_area_struct *vma, unsigned long addr,
 static const vm_flags_t KX_VM_IO_FLAGS = VM_IO | VM_PFNMAP | VM_DONTCOPY | VM_DONTEXPAND |
 					 VM_NORESERVE | VM_DONTDUMP;
 static const unsigned int KX_VM_FAULT_SIGBUS = (unsigned int)VM_FAULT_SIGBUS;
+void kx_init_completion(struct completion *x);
+void kx_reinit_completion(struct completion *x);
 struct pid *kx_get_pid(struct pid *pid);
 bool kx_pid_has_task(struct pid *pid, enum pid_type type);
 struct pid *kx_task_tgid_current(void);

@@ -15,7 +15,8 @@ use core::{
 use kernel::{
     alloc::allocator::Kmalloc,
     device,
-    error::from_err_ptr,
+    dma::DmaMask,
+    error::{from_err_ptr, to_result},
     prelude::*,
     sync::aref::{ARef, AlwaysRefCounted},
     types::{NotThreadSafe, Opaque},
@@ -160,6 +161,29 @@ impl Drop for Enter<'_> {
     }
 }
 
+/// What a device can reach by DMA.
+pub(crate) struct DmaLimits {
+    /// The addresses.
+    pub(crate) mask: DmaMask,
+    /// Longest piece of a scatter list, in bytes.
+    pub(crate) max_segment: u32,
+}
+
+impl DmaLimits {
+    /// Makes them known to the DMA API.
+    ///
+    /// # Safety
+    ///
+    /// Nothing may be mapped for DMA by this device meanwhile.
+    unsafe fn apply(&self, dev: *mut bindings::device) -> Result {
+        // SAFETY: As promised by the caller.
+        to_result(unsafe { bindings::dma_set_mask_and_coherent(dev, self.mask.value()) })?;
+        // SAFETY: As above.
+        unsafe { bindings::dma_set_max_seg_size(dev, self.max_segment) };
+        Ok(())
+    }
+}
+
 /// A device that was not registered yet: nobody but the driver knows it.
 pub(crate) struct UnregisteredDevice<T: Driver> {
     dev: ARef<Device<T>>,
@@ -170,16 +194,21 @@ impl<T: Driver> UnregisteredDevice<T> {
     /// Allocates a device below `parent` and initialises its data.
     pub(crate) fn new(
         parent: &device::Device<device::Bound>,
+        dma: DmaLimits,
         data: impl PinInit<T::Data, Error>,
     ) -> Result<Self> {
         // The DRM core allocates with `kmalloc()`, which aligns by size only.
         let layout = Kmalloc::aligned_layout(Layout::new::<Device<T>>());
+        let raw_parent: *mut bindings::device = core::ptr::from_ref(parent).cast_mut().cast();
+
+        // SAFETY: Buffers belong to a DRM device, which does not exist yet.
+        unsafe { dma.apply(raw_parent)? };
 
         // SAFETY: `parent` is a valid device, the driver is a static, and the `drm_device` is at
         // offset 0 of an allocation of the given size.
         let raw = unsafe {
             bindings::__drm_dev_alloc(
-                core::ptr::from_ref(parent).cast_mut().cast(),
+                raw_parent,
                 const { &driver::Vtable::<T>::WITHOUT_RELEASE },
                 layout.size(),
                 offset_of!(Device<T>, dev),

@@ -10,7 +10,7 @@ pub(crate) mod gem;
 pub(crate) mod ioctl;
 pub(crate) mod print;
 
-pub(crate) use device::{Device, UnregisteredDevice};
+pub(crate) use device::{Device, DmaLimits, UnregisteredDevice};
 pub(crate) use driver::{Driver, DriverInfo, Registration};
 pub(crate) use file::File;
 pub(crate) use print::Printer;

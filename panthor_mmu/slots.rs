@@ -1,0 +1,394 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+#![forbid(unsafe_code)]
+
+//! Address space slots: the places where the hardware knows an address space.
+//!
+//! There are fewer slots than address spaces. One that is used by the GPU is active in a slot;
+//! when the last user is gone it stays there, idle, until another needs the slot.
+//!
+//! Errors `ENODEV` of the registers mean that the device is gone, and the slots with it: what was
+//! to be undone is then counted as done.
+
+use super::{
+    region::LockRegion,
+    slot_table::{Acquired, Occupant, SlotTable},
+};
+use crate::{
+    panthor_gpu::Gpu,
+    panthor_irq::IrqBlock,
+    panthor_regs::{gpu_control::FlushMode, irq::MmuIrq, mmu_control::*, Regs},
+};
+use kernel::{
+    device,
+    io::poll::read_poll_timeout,
+    new_mutex,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        atomic::{Atomic, Relaxed},
+        Arc, LockedBy, Mutex,
+    },
+    time::Delta,
+};
+
+pub(crate) use super::slot_table::SeatState;
+
+/// How the hardware translates in an address space; the values of the registers.
+#[derive(Clone, Copy)]
+pub(crate) struct AsConfig {
+    /// Physical address of the root table.
+    pub(crate) transtab: u64,
+    /// Memory attributes.
+    pub(crate) memattr: u64,
+    /// Format of the tables, and how they are read.
+    pub(crate) transcfg: u64,
+}
+
+impl AsConfig {
+    /// No translation: every access faults.
+    const UNMAPPED: Self = Self {
+        transtab: 0,
+        memattr: 0,
+        transcfg: TRANSCFG_UNMAPPED,
+    };
+}
+
+/// The part of an address space that the slots know.
+pub(crate) struct Seat {
+    state: LockedBy<SeatData, Table>,
+    /// Set by a fault, cleared by the next activation that makes the address space work again.
+    faulty: Atomic<bool>,
+}
+
+/// What changes under the lock of the slots.
+struct SeatData {
+    /// The region that is locked, whether or not the address space is in a slot.
+    locked: Option<LockRegion>,
+}
+
+impl Seat {
+    /// Whether the address space was disabled because of a fault.
+    pub(crate) fn is_faulty(&self) -> bool {
+        self.faulty.load(Relaxed)
+    }
+}
+
+impl Occupant for Arc<Seat> {
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(self, other)
+    }
+}
+
+/// What the lock of the slots protects.
+struct Table {
+    seats: SlotTable<Arc<Seat>>,
+    /// The device is going away, nobody gets a slot any more.
+    closed: bool,
+}
+
+/// The address space slots of a GPU.
+///
+/// Lock order: the lock of the slots is taken inside that of a VM's operations, and a cache flush
+/// inside it. Nothing is allocated under it, as it is needed to signal fences and to reclaim.
+#[pin_data]
+pub(crate) struct AsSlots {
+    pub(super) dev: ARef<device::Device>,
+    pub(super) regs: Arc<Regs>,
+    gpu: Arc<Gpu>,
+    /// The slots that the hardware has.
+    present: u32,
+    #[pin]
+    pub(super) irq: IrqBlock<MmuIrq>,
+    #[pin]
+    table: Mutex<Table>,
+}
+
+/// Counts "the device is gone" as success.
+fn unless_gone(result: Result) -> Result {
+    match result {
+        Err(err) if err == ENODEV => Ok(()),
+        other => other,
+    }
+}
+
+impl AsSlots {
+    /// Makes the slots of a GPU, all of them free.
+    pub(crate) fn new(
+        dev: ARef<device::Device>,
+        regs: Arc<Regs>,
+        gpu: Arc<Gpu>,
+        as_present: u32,
+    ) -> impl PinInit<Self, Error> {
+        // One bit for each slot that has registers.
+        let present = as_present & 0xffff;
+
+        try_pin_init!(Self {
+            dev,
+            gpu,
+            irq <- IrqBlock::new(regs.clone()),
+            regs,
+            table <- new_mutex!(Table {
+                seats: SlotTable::new(present),
+                closed: false,
+            }),
+            present,
+        })
+    }
+
+    /// Makes the seat of a new address space.
+    pub(crate) fn new_seat(&self) -> Result<Arc<Seat>> {
+        Ok(Arc::new(
+            Seat {
+                state: LockedBy::new(&self.table, SeatData { locked: None }),
+                faulty: Atomic::new(false),
+            },
+            GFP_KERNEL,
+        )?)
+    }
+
+    /// Starts to listen to faults.
+    pub(crate) fn resume(&self) -> Result {
+        self.irq.resume(self.present)
+    }
+
+    /// Disables all slots, for good, and stops listening.
+    pub(crate) fn suspend(&self) -> Result {
+        let mut result = Ok(());
+
+        {
+            let mut table = self.table.lock();
+
+            table.closed = true;
+            for slot in 0..MAX_SLOTS {
+                if let Some(seat) = table.seats.vacate(slot) {
+                    let locked = seat.state.access(&table).locked.is_some();
+
+                    result = result.and(self.disable(slot, locked));
+                }
+            }
+        }
+
+        result.and(self.irq.suspend())
+    }
+
+    /// Gives the address space a slot where it is active, and returns the number of the slot.
+    ///
+    /// Every call is to be matched by one of [`Self::deactivate()`]. `EBUSY` when all slots are
+    /// active, `ENODEV` when the device is going away.
+    pub(crate) fn activate(&self, seat: &Arc<Seat>, cfg: &AsConfig) -> Result<u32> {
+        let mut table = self.table.lock();
+
+        if table.closed {
+            return Err(ENODEV);
+        }
+
+        let (slot, how) = table.seats.acquire(seat)?;
+        let enable = match how {
+            Acquired::Shared => false,
+            // A fault has disabled the slot.
+            Acquired::Resumed => seat.is_faulty(),
+            Acquired::Taken => true,
+            Acquired::Evicted(other) => {
+                let locked = other.state.access(&table).locked.is_some();
+
+                if let Err(err) = self.disable_for_reuse(slot, locked) {
+                    table.seats.remove(seat);
+                    return Err(err);
+                }
+                true
+            }
+        };
+
+        if enable {
+            let locked = seat.state.access(&table).locked;
+
+            if let Err(err) = self.enable(slot, cfg, locked) {
+                table.seats.remove(seat);
+                return Err(err);
+            }
+            seat.faulty.store(false, Relaxed);
+        }
+
+        // CAST: There are `MAX_SLOTS` slots.
+        Ok(slot as u32)
+    }
+
+    /// Undoes one [`Self::activate()`]. The address space stays in its slot, idle, when it was the
+    /// last one.
+    pub(crate) fn deactivate(&self, seat: &Arc<Seat>) {
+        self.table.lock().seats.release(seat);
+    }
+
+    /// Makes the address space leave its slot, if it has one, whatever its users.
+    ///
+    /// To be called before the translation tables are freed.
+    pub(crate) fn unbind(&self, seat: &Arc<Seat>) -> Result {
+        let mut table = self.table.lock();
+        let Some(slot) = table.seats.remove(seat) else {
+            return Ok(());
+        };
+        let locked = seat.state.access(&table).locked.is_some();
+
+        unless_gone(self.disable(slot, locked))
+    }
+
+    /// Stalls accesses of the GPU to a range of addresses whose translations are about to change.
+    ///
+    /// When another range is locked already, the lock is widened to hold both. An address space
+    /// that is in no slot is not accessed; should it get one, the range is locked there.
+    pub(crate) fn lock_region(&self, seat: &Arc<Seat>, start: u64, size: u64) -> Result {
+        let region = LockRegion::new(start, size).ok_or(EINVAL)?;
+        let mut table = self.table.lock();
+        let slot = Self::slot_of(&table, seat);
+        let data = seat.state.access_mut(&mut table);
+
+        let (region, is_new) = match data.locked {
+            Some(locked) => {
+                let both = locked.union(region);
+                (both, both.lockaddr() != locked.lockaddr())
+            }
+            None => (region, true),
+        };
+
+        if let (Some(slot), true) = (slot, is_new) {
+            unless_gone(self.lock(slot, region))?;
+        }
+        data.locked = Some(region);
+        Ok(())
+    }
+
+    /// Makes the changes of the translations known to the GPU, and lets it go on.
+    pub(crate) fn unlock_region(&self, seat: &Arc<Seat>) -> Result {
+        let mut table = self.table.lock();
+        let slot = Self::slot_of(&table, seat);
+
+        if seat.state.access_mut(&mut table).locked.take().is_none() {
+            return Ok(());
+        }
+
+        let Some(slot) = slot else {
+            return Ok(());
+        };
+
+        let flushed = self.flush();
+        unless_gone(flushed.and(self.command(slot, CMD_UNLOCK)))
+    }
+
+    /// Where the address space sits.
+    pub(crate) fn state(&self, seat: &Arc<Seat>) -> SeatState {
+        self.table.lock().seats.state(seat)
+    }
+
+    /// The slot that a seat is in.
+    fn slot_of(table: &Table, seat: &Arc<Seat>) -> Option<usize> {
+        match table.seats.state(seat) {
+            SeatState::NoSlot => None,
+            SeatState::Idle(slot) | SeatState::Active(slot, _) => Some(slot),
+        }
+    }
+
+    /// Takes an address space that has faulted out of operation. It keeps its slot, which works
+    /// again after the next activation.
+    pub(super) fn fault(&self, slot: usize) -> Result {
+        let table = self.table.lock();
+        let mut locked = false;
+
+        if let Some(seat) = table.seats.occupant(slot) {
+            seat.faulty.store(true, Relaxed);
+            locked = seat.state.access(&table).locked.is_some();
+        }
+
+        self.disable(slot, locked)?;
+
+        // The region stays locked as far as the update under way is concerned.
+        if let (true, Some(seat)) = (locked, table.seats.occupant(slot)) {
+            if let Some(region) = seat.state.access(&table).locked {
+                self.lock(slot, region)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the end of a command.
+    fn wait_idle(&self, slot: usize) -> Result {
+        read_poll_timeout(
+            || self.regs.read_at::<STATUS>(slot),
+            |status| !status.active(),
+            Delta::from_micros(COMMAND_POLL_US),
+            Delta::from_millis(COMMAND_TIMEOUT_MS),
+        )
+        .inspect_err(|err| {
+            if *err != ENODEV {
+                dev_err!(&*self.dev, "AS{}: a command does not end\n", slot);
+            }
+        })?;
+        Ok(())
+    }
+
+    /// Has a command done.
+    fn command(&self, slot: usize, cmd: u32) -> Result {
+        self.wait_idle(slot)?;
+        self.regs.write_at(slot, COMMAND::from(cmd))?;
+        self.wait_idle(slot)
+    }
+
+    /// Writes caches back, and drops what the MMU has read of translation tables.
+    fn flush(&self) -> Result {
+        self.gpu.flush_caches(
+            FlushMode::CleanInvalidate,
+            FlushMode::CleanInvalidate,
+            FlushMode::Invalidate,
+        )
+    }
+
+    /// Locks a region of the address space in a slot.
+    fn lock(&self, slot: usize, region: LockRegion) -> Result {
+        self.regs
+            .write64_at(slot, LOCKADDR::from(region.lockaddr()))?;
+        self.command(slot, CMD_LOCK)
+    }
+
+    /// Makes a slot translate as `cfg` says.
+    fn configure(&self, slot: usize, cfg: &AsConfig) -> Result {
+        self.regs.write64_at(slot, TRANSTAB::from(cfg.transtab))?;
+        self.regs.write64_at(slot, MEMATTR::from(cfg.memattr))?;
+        self.regs.write64_at(slot, TRANSCFG::from(cfg.transcfg))?;
+        self.command(slot, CMD_UPDATE)
+    }
+
+    /// Puts a slot into operation.
+    fn enable(&self, slot: usize, cfg: &AsConfig, locked: Option<LockRegion>) -> Result {
+        self.irq.enable(fault_event(slot))?;
+        self.configure(slot, cfg)?;
+
+        match locked {
+            Some(region) => self.lock(slot, region),
+            None => Ok(()),
+        }
+    }
+
+    /// Empties a slot: nothing of its address space is left in a cache.
+    fn disable_for_reuse(&self, slot: usize, locked: bool) -> Result {
+        self.irq.disable(fault_event(slot))?;
+        self.flush()?;
+
+        if locked {
+            self.command(slot, CMD_UNLOCK)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a slot out of operation.
+    fn disable(&self, slot: usize, locked: bool) -> Result {
+        // Even if caches cannot be flushed the slot must not translate any more.
+        let emptied = self.disable_for_reuse(slot, locked);
+
+        emptied.and(self.configure(slot, &AsConfig::UNMAPPED))
+    }
+}
+
+/// The MMU interrupt's event for a fault in a slot.
+pub(super) fn fault_event(slot: usize) -> u32 {
+    // CAST: There are `MAX_SLOTS` slots.
+    1u32.checked_shl(slot as u32).unwrap_or(0)
+}
