@@ -13,10 +13,14 @@ mod panthor_file;
 mod panthor_fw;
 mod panthor_gem;
 mod panthor_gpu;
+mod panthor_heap;
 mod panthor_irq;
 mod panthor_mmu;
 mod panthor_power;
+mod panthor_query;
 mod panthor_regs;
+mod panthor_sched;
+mod panthor_uapi;
 
 use crate::{
     kernel_ext::{
@@ -72,7 +76,25 @@ impl drm::Driver for PanthorDriver {
         | driver::FEAT_SYNCOBJ
         | driver::FEAT_SYNCOBJ_TIMELINE;
 
-    const IOCTLS: &'static [ioctl::Entry] = &[];
+    const IOCTLS: &'static [ioctl::Entry] = &[
+        ioctl::entry::<Self, panthor_query::DevQuery>(),
+        ioctl::entry::<Self, panthor_mmu::ioctl::VmCreate>(),
+        ioctl::entry::<Self, panthor_mmu::ioctl::VmDestroy>(),
+        ioctl::entry::<Self, panthor_mmu::ioctl::VmBind>(),
+        ioctl::entry::<Self, panthor_mmu::ioctl::VmGetState>(),
+        ioctl::entry::<Self, panthor_gem::ioctl::BoCreate>(),
+        ioctl::entry::<Self, panthor_gem::ioctl::BoMmapOffset>(),
+        ioctl::entry::<Self, panthor_sched::GroupCreate>(),
+        ioctl::entry::<Self, panthor_sched::GroupDestroy>(),
+        ioctl::entry::<Self, panthor_sched::GroupSubmit>(),
+        ioctl::entry::<Self, panthor_sched::GroupGetState>(),
+        ioctl::entry::<Self, panthor_heap::TilerHeapCreate>(),
+        ioctl::entry::<Self, panthor_heap::TilerHeapDestroy>(),
+        ioctl::entry::<Self, panthor_gem::ioctl::BoSetLabel>(),
+        ioctl::entry::<Self, panthor_file::SetUserMmioOffset>(),
+        ioctl::entry::<Self, panthor_gem::ioctl::BoSync>(),
+        ioctl::entry::<Self, panthor_gem::ioctl::BoQueryInfo>(),
+    ];
 
     fn open(dev: &PanthorDevice) -> Result<Arc<PanthorFile>> {
         PanthorFile::new(dev)
@@ -82,21 +104,23 @@ impl drm::Driver for PanthorDriver {
         drop(file);
     }
 
-    fn show_fdinfo(_dev: &PanthorDevice, _file: &PanthorDrmFile, _printer: &drm::Printer<'_>) {}
+    fn show_fdinfo(dev: &PanthorDevice, file: &PanthorDrmFile, printer: &drm::Printer<'_>) {
+        panthor_file::show_fdinfo(dev, file, printer);
+    }
 
     fn mmap(
         _dev: &PanthorDevice,
         file: &PanthorDrmFile,
         req: &MmapRequest<'_>,
     ) -> Result<driver::MmapKind> {
-        if req.offset() < file.driver().user_mmio_offset() {
-            return Ok(driver::MmapKind::Gem);
+        match req.offset().checked_sub(file.driver().user_mmio_offset()) {
+            None => Ok(driver::MmapKind::Gem),
+            Some(offset) => panthor_file::check_user_mmio(offset, req),
         }
-
-        Err(EINVAL)
     }
 
-    fn io_page(_dev: &PanthorDevice, _offset: u64) -> Result<PhysAddr> {
-        Err(ENODEV)
+    fn io_page(dev: &PanthorDevice, _offset: u64) -> Result<PhysAddr> {
+        // There is one page only.
+        Ok(dev.regs.flush_id_page())
     }
 }

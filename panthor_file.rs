@@ -3,8 +3,17 @@
 
 //! What the driver keeps for each open file of the device.
 
-use crate::PanthorDevice;
+use crate::{
+    kernel_ext::{
+        drm::{driver::MmapKind, ioctl::Ioctl, print::drm_print, Printer},
+        mm_vma::MmapRequest,
+        task::in_compat_syscall,
+    },
+    PanthorDevice, PanthorDriver, PanthorDrmFile,
+};
+use core::mem::size_of;
 use kernel::{
+    page::PAGE_SIZE,
     prelude::*,
     sync::{
         atomic::{Atomic, Relaxed},
@@ -31,9 +40,16 @@ pub(crate) struct PanthorFile {
 impl PanthorFile {
     /// A file was opened.
     pub(crate) fn new(_dev: &PanthorDevice) -> Result<Arc<Self>> {
+        // A 32-bit process can only express offsets of 44 bits.
+        let user_mmio_offset = if size_of::<usize>() == 4 || in_compat_syscall() {
+            USER_MMIO_OFFSET_32BIT
+        } else {
+            USER_MMIO_OFFSET_64BIT
+        };
+
         Arc::pin_init(
             try_pin_init!(Self {
-                user_mmio_offset: Atomic::new(USER_MMIO_OFFSET_64BIT),
+                user_mmio_offset: Atomic::new(user_mmio_offset),
             }),
             GFP_KERNEL,
         )
@@ -54,4 +70,49 @@ impl PanthorFile {
             _ => Err(EINVAL),
         }
     }
+}
+
+/// `DRM_IOCTL_PANTHOR_SET_USER_MMIO_OFFSET`
+pub(crate) struct SetUserMmioOffset;
+
+impl Ioctl<PanthorDriver> for SetUserMmioOffset {
+    const NR: u32 = uapi::drm_panthor_ioctl_id_DRM_PANTHOR_SET_USER_MMIO_OFFSET;
+    const NAME: &'static CStr = c"PANTHOR_SET_USER_MMIO_OFFSET";
+    type Args = uapi::drm_panthor_set_user_mmio_offset;
+
+    fn run(
+        _dev: &PanthorDevice,
+        args: &mut uapi::drm_panthor_set_user_mmio_offset,
+        file: &PanthorDrmFile,
+    ) -> Result<i32> {
+        file.driver().set_user_mmio_offset(args.offset)?;
+        Ok(0)
+    }
+}
+
+/// Checks a mapping of the user MMIO area, at `offset` in it. It has one page, which can be read:
+/// that with the count of cache flushes.
+pub(crate) fn check_user_mmio(offset: u64, req: &MmapRequest<'_>) -> Result<MmapKind> {
+    if !req.is_shared() || offset != 0 || req.len() != PAGE_SIZE {
+        return Err(EINVAL);
+    }
+
+    // Fails where the mapping is to be written or executed now, and forbids it for later.
+    req.try_clear_maywrite()?;
+    if req.executable() {
+        return Err(EINVAL);
+    }
+
+    Ok(MmapKind::Io(offset))
+}
+
+/// Writes the fdinfo of a file.
+pub(crate) fn show_fdinfo(dev: &PanthorDevice, file: &PanthorDrmFile, p: &Printer<'_>) {
+    drm_print!(p, "drm-maxfreq-panthor:\t{} Hz\n", dev.freq.max.as_hz());
+    drm_print!(p, "drm-curfreq-panthor:\t{} Hz\n", dev.freq.current.as_hz());
+
+    // Buffers of the driver's own, for this file: none without groups and heaps.
+    p.size(c"panthor", c"resident", c"memory", 0);
+    p.size(c"panthor", c"active", c"memory", 0);
+    p.memory_stats(file);
 }

@@ -3,6 +3,8 @@
 
 //! Buffer objects.
 
+pub(crate) mod ioctl;
+
 use crate::{kernel_ext::drm::gem, PanthorDriver};
 
 /// A buffer object.

@@ -4,6 +4,7 @@
 //! GPU address spaces.
 
 pub(crate) mod fault;
+pub(crate) mod ioctl;
 pub(crate) mod region;
 pub(crate) mod slot_table;
 pub(crate) mod slots;

@@ -5,6 +5,7 @@
  */
 
 #include <linux/types.h>
+#include <drm/drm_auth.h>
 #include <drm/drm_debugfs.h>
 #include <drm/drm_drv.h>
 #include <drm/drm_file.h>

@@ -1,11 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
+#include <linux/compat.h>
 #include <linux/completion.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/pid.h>
 #include <linux/sched.h>
+#include <linux/sched/clock.h>
 #include <linux/sched/signal.h>
+#include <linux/time_namespace.h>
+#include <linux/uaccess.h>
+
+#ifdef CONFIG_ARM_ARCH_TIMER
+#include <asm/arch_timer.h>
+#endif
 
 #include "helpers.h"
 
@@ -32,6 +40,35 @@ void kx_vma_set_noncached(struct vm_area_struct *vma)
 vm_fault_t kx_vmf_insert_page_of(struct vm_area_struct *vma, unsigned long addr, phys_addr_t page)
 {
 	return vmf_insert_pfn(vma, addr & PAGE_MASK, PHYS_PFN(page));
+}
+
+unsigned long kx_clear_user(void __user *to, unsigned long n)
+{
+	return clear_user(to, n);
+}
+
+bool kx_in_compat_syscall(void)
+{
+	return in_compat_syscall();
+}
+
+u64 kx_local_clock(void)
+{
+	return local_clock();
+}
+
+void kx_timens_add_monotonic(struct timespec64 *ts)
+{
+	timens_add_monotonic(ts);
+}
+
+u32 kx_arch_timer_freq(void)
+{
+#ifdef CONFIG_ARM_ARCH_TIMER
+	return arch_timer_get_cntfrq();
+#else
+	return 0;
+#endif
 }
 
 void kx_init_completion(struct completion *x)

@@ -11,6 +11,7 @@
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/pid_types.h>
+#include <linux/time64.h>
 
 /* helpers.c */
 int kx_mutex_lock_interruptible(struct mutex *lock);
@@ -22,6 +23,12 @@ vm_fault_t kx_vmf_insert_page_of(struct vm_area_struct *vma, unsigned long addr,
 static const vm_flags_t KX_VM_IO_FLAGS = VM_IO | VM_PFNMAP | VM_DONTCOPY | VM_DONTEXPAND |
 					 VM_NORESERVE | VM_DONTDUMP;
 static const unsigned int KX_VM_FAULT_SIGBUS = (unsigned int)VM_FAULT_SIGBUS;
+unsigned long kx_clear_user(void __user *to, unsigned long n);
+bool kx_in_compat_syscall(void);
+u64 kx_local_clock(void);
+void kx_timens_add_monotonic(struct timespec64 *ts);
+u32 kx_arch_timer_freq(void);
+
 void kx_init_completion(struct completion *x);
 void kx_reinit_completion(struct completion *x);
 struct pid *kx_get_pid(struct pid *pid);

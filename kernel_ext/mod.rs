@@ -5,10 +5,12 @@
 //! One file per kernel facility, named as it would be there. All unsafe code of the driver is here.
 
 pub(crate) mod bindings;
+pub(crate) mod clock;
 pub(crate) mod completion;
 pub(crate) mod drm;
 pub(crate) mod irq;
 pub(crate) mod mm_vma;
 pub(crate) mod pid;
 pub(crate) mod property;
+pub(crate) mod task;
 pub(crate) mod uaccess;

@@ -1,8 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Structures in user memory.
+//! Structures in user memory that grow with the version of an interface.
+//!
+//! The user and the kernel may know different versions of a structure, and each tells its size:
+//! what one does not know reads as zero, and must be zero where the other wants it otherwise.
 //!
 //! C header: `include/linux/uaccess.h`
+
+use super::bindings;
+use core::mem::size_of;
+use kernel::{
+    alloc::flags::__GFP_NOWARN,
+    prelude::*,
+    uaccess::{UserPtr, UserSlice},
+    uapi::drm_panthor_obj_array,
+};
 
 /// Plain data, as it is exchanged with user space.
 ///
@@ -47,4 +59,175 @@ impl_pod! {
     drm_panthor_vm_create,
     drm_panthor_vm_destroy,
     drm_panthor_vm_get_state,
+}
+
+/// A structure of which there may be several versions.
+pub(crate) trait Versioned: Pod {
+    /// The size of the first version.
+    const MIN_SIZE: usize;
+}
+
+/// The bytes of a structure.
+fn as_bytes<T: Pod>(value: &T) -> &[u8] {
+    // SAFETY: `Pod` types have no padding.
+    unsafe { core::slice::from_raw_parts(core::ptr::from_ref(value).cast(), size_of::<T>()) }
+}
+
+/// The bytes of a structure, to be changed.
+fn as_bytes_mut<T: Pod>(value: &mut T) -> &mut [u8] {
+    // SAFETY: `Pod` types have no padding, and all bit patterns are valid.
+    unsafe { core::slice::from_raw_parts_mut(core::ptr::from_mut(value).cast(), size_of::<T>()) }
+}
+
+/// A structure of zeros.
+fn zeroed<T: Pod>() -> T {
+    // SAFETY: All bit patterns are valid for a `Pod`.
+    unsafe { core::mem::zeroed() }
+}
+
+/// Memory that structures are exchanged in. All methods fail with `EFAULT` where there is none.
+pub(crate) trait Memory {
+    /// Fills `out` from the address `from`.
+    fn read(&self, from: u64, out: &mut [u8]) -> Result;
+    /// Whether `len` bytes at `from` are zero.
+    fn is_zero(&self, from: u64, len: usize) -> Result<bool>;
+    /// Copies `data` to the address `to`.
+    fn write(&self, to: u64, data: &[u8]) -> Result;
+    /// Writes `len` zeros to the address `to`.
+    fn clear(&self, to: u64, len: usize) -> Result;
+}
+
+/// The memory of the current process.
+pub(crate) struct UserMemory;
+
+impl UserMemory {
+    fn ptr(addr: u64) -> Result<UserPtr> {
+        Ok(UserPtr::from_addr(
+            usize::try_from(addr).map_err(|_| EFAULT)?,
+        ))
+    }
+}
+
+impl Memory for UserMemory {
+    fn read(&self, from: u64, out: &mut [u8]) -> Result {
+        UserSlice::new(Self::ptr(from)?, out.len())
+            .reader()
+            .read_slice(out)
+    }
+
+    fn is_zero(&self, from: u64, len: usize) -> Result<bool> {
+        // SAFETY: The function takes any user address.
+        match unsafe { bindings::check_zeroed_user(Self::ptr(from)?.as_const_ptr(), len) } {
+            0 => Ok(false),
+            err if err < 0 => Err(Error::from_errno(err)),
+            _ => Ok(true),
+        }
+    }
+
+    fn write(&self, to: u64, data: &[u8]) -> Result {
+        UserSlice::new(Self::ptr(to)?, data.len())
+            .writer()
+            .write_slice(data)
+    }
+
+    fn clear(&self, to: u64, len: usize) -> Result {
+        // SAFETY: The function takes any user address.
+        match unsafe { bindings::kx_clear_user(Self::ptr(to)?.as_mut_ptr(), len) } {
+            0 => Ok(()),
+            _ => Err(EFAULT),
+        }
+    }
+}
+
+/// Reads a structure of which the other side knows `size` bytes.
+///
+/// `E2BIG` if it uses a part that we do not know.
+pub(crate) fn read_struct_from<T: Pod>(mem: &impl Memory, from: u64, size: usize) -> Result<T> {
+    let mut value = zeroed::<T>();
+    let known = size.min(size_of::<T>());
+
+    if let Some(rest) = size.checked_sub(known).filter(|rest| *rest != 0) {
+        let from = from.checked_add(known as u64).ok_or(EFAULT)?;
+
+        if !mem.is_zero(from, rest)? {
+            return Err(E2BIG);
+        }
+    }
+
+    let bytes = as_bytes_mut(&mut value).get_mut(..known).ok_or(EINVAL)?;
+    mem.read(from, bytes)?;
+    Ok(value)
+}
+
+/// Writes a structure of which the other side knows `size` bytes; it finds zeros in what we do not
+/// know.
+///
+/// `EINVAL` if it knows less than the first version.
+pub(crate) fn write_struct_to<T: Versioned>(
+    mem: &impl Memory,
+    to: u64,
+    size: usize,
+    value: &T,
+) -> Result {
+    if size < T::MIN_SIZE {
+        return Err(EINVAL);
+    }
+
+    let known = size.min(size_of::<T>());
+    mem.write(to, as_bytes(value).get(..known).ok_or(EINVAL)?)?;
+
+    match size.checked_sub(known) {
+        None | Some(0) => Ok(()),
+        Some(rest) => mem.clear(to.checked_add(known as u64).ok_or(EFAULT)?, rest),
+    }
+}
+
+/// Reads an array of structures.
+///
+/// `EINVAL` if the other side knows less than the first version of the structure, `E2BIG` if it
+/// uses a part that we do not know.
+pub(crate) fn read_array_from<T: Versioned>(
+    mem: &impl Memory,
+    array: &drm_panthor_obj_array,
+) -> Result<KVVec<T>> {
+    if array.count == 0 {
+        return Ok(KVVec::new());
+    }
+
+    // CAST: From 32 bits, which an address has at least.
+    let (stride, count) = (array.stride as usize, array.count as usize);
+    if stride < T::MIN_SIZE {
+        return Err(EINVAL);
+    }
+
+    // The allocator complains about sizes beyond this.
+    if count > c_int::MAX as usize / size_of::<T>() {
+        return Err(ENOMEM);
+    }
+    let mut values = KVVec::with_capacity(count, GFP_KERNEL | __GFP_NOWARN)?;
+
+    let mut from = array.array;
+    for _ in 0..count {
+        values
+            .push_within_capacity(read_struct_from::<T>(mem, from, stride)?)
+            .map_err(|_| ENOMEM)?;
+        from = from.wrapping_add(stride as u64);
+    }
+
+    Ok(values)
+}
+
+/// [`read_struct_from()`] the current process.
+pub(crate) fn read_struct<T: Pod>(from: u64, size: u32) -> Result<T> {
+    read_struct_from(&UserMemory, from, size as usize)
+}
+
+/// [`write_struct_to()`] the current process.
+pub(crate) fn write_struct<T: Versioned>(to: u64, size: u32, value: &T) -> Result {
+    write_struct_to(&UserMemory, to, size as usize, value)
+}
+
+/// [`read_array_from()`] the current process.
+pub(crate) fn read_array<T: Versioned>(array: &drm_panthor_obj_array) -> Result<KVVec<T>> {
+    read_array_from(&UserMemory, array)
 }

@@ -49,6 +49,12 @@ impl<T: Driver> File<T> {
         unsafe { Device::from_raw((*(*self.as_raw()).minor).dev) }
     }
 
+    /// Whether the file is the one that may change the display of the device.
+    pub(crate) fn is_current_master(&self) -> bool {
+        // SAFETY: The file is valid by the type invariants.
+        unsafe { bindings::drm_is_current_master(self.as_raw()) }
+    }
+
     /// The C object.
     pub(crate) fn as_raw(&self) -> *mut bindings::drm_file {
         self.file.get()

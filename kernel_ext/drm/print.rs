@@ -4,6 +4,7 @@
 //!
 //! C header: `include/drm/drm_print.h`
 
+use super::{Driver, File};
 use crate::kernel_ext::bindings;
 use core::marker::PhantomData;
 use kernel::{prelude::*, types::NotThreadSafe};
@@ -47,6 +48,26 @@ impl Printer<'_> {
         };
     }
 
+    /// Writes the line `prefix-stat-region: size`, with a unit.
+    pub(crate) fn size(&self, prefix: &CStr, stat: &CStr, region: &CStr, bytes: u64) {
+        // SAFETY: The printer is valid by the type invariants.
+        unsafe {
+            bindings::drm_fdinfo_print_size(
+                self.raw,
+                prefix.as_char_ptr(),
+                stat.as_char_ptr(),
+                region.as_char_ptr(),
+                bytes,
+            )
+        };
+    }
+
+    /// Writes how much memory the buffers have that an open file has handles of.
+    pub(crate) fn memory_stats<T: Driver>(&self, file: &File<T>) {
+        // SAFETY: The printer is valid by the type invariants, and the file is open.
+        unsafe { bindings::drm_show_memory_stats(self.raw, file.as_raw()) };
+    }
+
     /// The C object.
     pub(crate) fn as_raw(&self) -> *mut bindings::drm_printer {
         self.raw
@@ -54,11 +75,9 @@ impl Printer<'_> {
 }
 
 /// Writes to a [`Printer`] with the syntax of `print!()`.
-#[allow(unused_macros)]
 macro_rules! drm_print {
     ($printer:expr, $($arg:tt)+) => {
         $printer.print(::kernel::prelude::fmt!($($arg)+))
     };
 }
-#[allow(unused_imports)]
 pub(crate) use drm_print;

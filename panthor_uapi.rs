@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+#![forbid(unsafe_code)]
+
+//! The versions of the structures of the user space interface.
+
+use crate::kernel_ext::uaccess::Versioned;
+use core::mem::{offset_of, size_of};
+use kernel::{error::code::EINVAL, prelude::*, uapi::*};
+
+/// States the last field that the first version of a structure had.
+macro_rules! versioned {
+    ($($ty:ident up to $field:ident: $field_ty:ty,)*) => {$(
+        impl Versioned for $ty {
+            const MIN_SIZE: usize = offset_of!($ty, $field) + size_of::<$field_ty>();
+        }
+    )*};
+}
+
+versioned! {
+    drm_panthor_bo_sync_op up to size: u64,
+    drm_panthor_csif_info up to pad: u32,
+    drm_panthor_gpu_info up to tiler_present: u64,
+    drm_panthor_group_priorities_info up to pad: [u8; 3],
+    drm_panthor_mmu_info up to page_size_bitmap: u64,
+    drm_panthor_queue_create up to ringbuf_size: u32,
+    drm_panthor_queue_submit up to syncs: drm_panthor_obj_array,
+    drm_panthor_sync_op up to timeline_value: u64,
+    drm_panthor_timestamp_info up to current_timestamp: u64,
+    drm_panthor_vm_bind_op up to syncs: drm_panthor_obj_array,
+}
+
+/// Fails unless all padding is zero, so that it can get a meaning later.
+pub(crate) fn check_zero(pad: u32) -> Result {
+    if pad != 0 {
+        return Err(EINVAL);
+    }
+    Ok(())
+}
