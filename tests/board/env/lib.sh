@@ -188,3 +188,16 @@ need_kernel() {
 objects() { find "$1" -name '.*.cmd' 2>/dev/null | wc -l; }
 
 need_initrd() { need "guest initrd" "$(initrd_path)" "$ENV_DIR/make-initrd" "$(initrd_path)"; }
+
+# built WHAT [ARG]...: builds a part of the work tree, shows its log if that fails.
+# With BUILD=no it is taken as it is.
+built() {
+	local log=$WORK/$1.log ret=0
+	mkdir -p "$WORK"
+	[ "${BUILD:-yes}" != no ] || set -- -n "$@"
+	"$ENV_DIR/work-build" "$@" 2>"$log" || ret=$?
+	if [ "$ret" != 0 ]; then
+		tail -n 40 "$log" >&2
+		die "building $1 failed; the whole log is $log"
+	fi
+}
