@@ -62,7 +62,7 @@ pub fn cvt(r: libc::c_long) -> Result<i64> {
     if r == -1 {
         Err(Errno::last())
     } else {
-        Ok(r as i64)
+        Ok(r)
     }
 }
 

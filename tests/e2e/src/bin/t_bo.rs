@@ -346,6 +346,22 @@ fn split_mapping() -> Res {
     Ok(())
 }
 
+/// Pages that are first touched after the mapping was split are the right ones too.
+fn split_before_touch() -> Res {
+    ktap::only_rust("C shows the pages of the first part in the second")?;
+    let d = ok!(Dev::open());
+    let size = 8 * PAGE;
+    let b = ok!(d.bo(size, BO_WB_MMAP, 0));
+    pattern::fill(&ok!(d.mmap(b, size)), 11);
+    let m = ok!(d.mmap(b, size));
+    // SAFETY: a page in the middle of a mapping of ours.
+    unsafe { libc::munmap(m.ptr().add(3 * PAGE as usize).cast(), PAGE as usize) };
+    for i in (0..3 * PAGE as usize / 8).chain(4 * PAGE as usize / 8..size as usize / 8) {
+        eq!(m.get(i), pattern::mix(11 + i as u64));
+    }
+    Ok(())
+}
+
 /// Mappings in a child of fork are the same memory.
 fn fork_shares() -> Res {
     let d = ok!(Dev::open());
@@ -641,6 +657,7 @@ fn main() -> std::process::ExitCode {
         private,
         read_only,
         split_mapping,
+        split_before_touch,
         fork_shares,
         kernel_access,
         huge_faults,
