@@ -76,7 +76,8 @@ kernel_path() {
 	source=$(source_path "$patches")
 	echo "$CACHE/kernel-$name-$patches-$({
 		basename "$source"
-		cat "$(rootfs_path)/versions" "$ENV_DIR/config/base.config" "$ENV_DIR/config/$name.config"
+		cat "$(rootfs_path)/versions"
+		grep -h '^CONFIG' "$ENV_DIR/config/base.config" "$ENV_DIR/config/$name.config"
 	} | hash_of)"
 }
 
