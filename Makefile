@@ -11,7 +11,7 @@ PATCHES ?= yes
 export KERNEL PATCHES DRIVER CMD SHARE MEM SWAP CPUS TIMEOUT BOARD APPEND LOG RUN KO LONG ONLY
 export LINUX PANTHOR_CACHE DEBIAN_MIRROR JOBS
 
-.PHONY: all module install setup vm demo test bench check clean help
+.PHONY: all module install setup vm demo test bench check format clean help
 
 ifdef KDIR
 
@@ -68,6 +68,10 @@ test:
 check:
 	@$(ENV)/setup kernel
 	@$(ENV)/check
+
+format:
+	@$(ENV)/setup kernel
+	@$(ENV)/check --format
 
 help:
 	@sed -e 1,2d -e 's/^# \{0,1\}//' $(ENV)/help.txt
