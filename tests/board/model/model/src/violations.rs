@@ -36,8 +36,6 @@ kinds! {
     WriteReadOnly = "write-read-only",
     /// Access that needs the L2 powered, while it is off.
     L2Off = "l2-off",
-    /// L2 switched off while an address space is enabled.
-    L2OffWithAs = "l2-off-with-as",
     /// L2 switched off or reset under the running microcontroller.
     L2OffWithMcu = "l2-off-with-mcu",
     /// L2 switched off while it holds data written through an address space.

@@ -157,10 +157,6 @@ impl Power {
             gpu.env.counters.inc(Counter::L2On);
             return;
         }
-        if gpu.mmu.any_enabled() {
-            gpu.env
-                .violation(Violation::L2OffWithAs, || "L2_PWROFF".into());
-        }
         if gpu.mcu.running() {
             gpu.env
                 .violation(Violation::L2OffWithMcu, || "L2_PWROFF".into());
@@ -173,5 +169,7 @@ impl Power {
         gpu.env.event(|| "L2 off".into());
         gpu.env.caches.drop_all();
         gpu.env.l2_on = false;
+        gpu.mmu.power_off();
+        gpu.env.unlocked = true;
     }
 }

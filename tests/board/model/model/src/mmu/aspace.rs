@@ -143,7 +143,7 @@ impl AddressSpace {
     }
 
     /// What TRANSCFG and TRANSTAB ask for, or why that cannot be.
-    fn requested(&self, env: &Env) -> Result<Translation, &'static str> {
+    pub fn requested(&self, env: &Env) -> Result<Translation, &'static str> {
         let pa_bits = env.identity.pa_bits;
         match self.regs.mode() {
             Mode::Unmapped => Ok(Translation::Unmapped),
@@ -170,6 +170,14 @@ impl AddressSpace {
             Mode::Aarch64Page64k => Err("64 KiB pages"),
             Mode::Unknown(_) => Err("mode"),
         }
+    }
+
+    /// The L2 lost its power.
+    pub fn power_off(&mut self) {
+        self.live = Translation::Unmapped;
+        self.lock = None;
+        self.dirty = None;
+        self.tlb.drop_region(Region::ALL);
     }
 
     /// UPDATE.
