@@ -68,3 +68,6 @@ pub fn listen(shared: &Arc<Shared>, listener: &UnixListener) {
             .spawn(move || serve(&shared, stream));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -381,3 +381,6 @@ impl Gpu {
         out
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -164,3 +164,6 @@ impl Mcu {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

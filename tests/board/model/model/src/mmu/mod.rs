@@ -14,7 +14,8 @@ use crate::device::env::Env;
 use crate::identity::AS_BLOCKS;
 use crate::regs::aspace as reg;
 use crate::violations::Violation;
-use aspace::{AddressSpace, Mode};
+use aspace::{AddressSpace, Translation};
+use walk::Config;
 
 /// Value of a COMMAND register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,14 +82,16 @@ impl Mmu {
         self.spaces.get(n)
     }
 
-    /// Whether any address space is enabled.
-    pub fn any_enabled(&self) -> bool {
-        self.spaces.iter().any(AddressSpace::enabled)
-    }
-
     /// Whether the L2 holds data written through any address space.
     pub fn any_dirty(&self, env: &Env) -> bool {
         self.spaces.iter().any(|s| s.dirty(&env.caches))
+    }
+
+    /// The L2 lost its power: registers keep their values, but nothing is translated until UPDATE.
+    pub fn power_off(&mut self) {
+        for space in &mut self.spaces {
+            space.power_off();
+        }
     }
 
     /// Forgets all state, as a reset does.
@@ -175,10 +178,9 @@ impl Mmu {
     }
 
     fn check_shared_root(&self, env: &mut Env, n: usize) {
-        let root = self.spaces[n].regs.transtab;
-        if self.spaces[n].regs.mode() != Mode::Aarch64Page4k {
+        let Ok(Translation::Tables(Config { root, .. })) = self.spaces[n].requested(env) else {
             return;
-        }
+        };
         let twin = |(i, s): (usize, &AddressSpace)| (i != n && s.root() == Some(root)).then_some(i);
         if let Some(other) = self.spaces.iter().enumerate().find_map(twin) {
             env.violation(Violation::AsSharedRoot, || {
@@ -204,3 +206,6 @@ impl Mmu {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,3 +6,6 @@ pub mod irqs;
 pub mod pci;
 pub mod proto;
 pub mod server;
+
+#[cfg(test)]
+mod tests;
