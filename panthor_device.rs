@@ -6,7 +6,7 @@
 use crate::{
     kernel_ext::{
         drm::{DmaLimits, Registration, UnregisteredDevice},
-        property,
+        property, sysfs,
     },
     panthor_fw::Fw,
     panthor_gpu::{Gpu, GpuInfo},
@@ -14,11 +14,11 @@ use crate::{
     panthor_mmu::slots::AsSlots,
     panthor_power::Power,
     panthor_regs::{Regs, WINDOW_SIZE},
-    PanthorDevice, PanthorDriver,
+    panthor_sysfs, PanthorDevice, PanthorDriver,
 };
 use kernel::{
     clk::Hertz,
-    device::Core,
+    device::{self, Bound, Core},
     devres::Devres,
     dma::DmaMask,
     new_mutex, of, platform,
@@ -61,6 +61,9 @@ pub(crate) struct PlatformData {
     /// The registration with user space; `None` once it was unplugged.
     #[pin]
     registration: Mutex<Option<Devres<Registration<PanthorDriver>>>>,
+    /// The attributes; `None` once they were removed.
+    #[pin]
+    attributes: Mutex<Option<Devres<sysfs::Group<ARef<PanthorDevice>>>>>,
     /// Supplies and clocks, which are the last to go.
     _power: Power,
 }
@@ -78,12 +81,16 @@ kernel::of_device_table!(
 /// The platform driver.
 pub(crate) struct PanthorPlatformDriver;
 
+/// A device that others know of, and what ends that when it is dropped.
+struct Known {
+    dev: ARef<PanthorDevice>,
+    attributes: Devres<sysfs::Group<ARef<PanthorDevice>>>,
+    registration: Devres<Registration<PanthorDriver>>,
+}
+
 impl PanthorPlatformDriver {
     /// Switches the device on, finds out what it is, and makes it known.
-    fn bring_up(
-        pdev: &platform::Device<Core<'_>>,
-        power: &Power,
-    ) -> Result<(ARef<PanthorDevice>, Devres<Registration<PanthorDriver>>)> {
+    fn bring_up(pdev: &platform::Device<Core<'_>>, power: &Power) -> Result<Known> {
         let dev = pdev.as_ref();
         let window = pdev.resource_by_index(0).ok_or(ENODEV)?.start();
         let io = pdev
@@ -136,19 +143,26 @@ impl PanthorPlatformDriver {
         panthor_irq::request(pdev, c"job", c"panthor-job", data.fw.clone())?;
         panthor_irq::request(pdev, c"mmu", c"panthor-mmu", data.slots.clone())?;
 
-        let registered = data
-            .gpu
-            .resume()
-            .and_then(|()| data.slots.resume())
-            .and_then(|()| Registration::new(dev, drm_dev));
+        Self::make_known(dev, data.clone(), drm_dev).inspect_err(|_| data.switch_off())
+    }
 
-        match registered {
-            Ok(registration) => Ok((data, registration)),
-            Err(err) => {
-                data.switch_off();
-                Err(err)
-            }
-        }
+    /// Powers the GPU up and tells everybody about it; user space comes last.
+    fn make_known(
+        parent: &device::Device<Bound>,
+        dev: ARef<PanthorDevice>,
+        unregistered: UnregisteredDevice<PanthorDriver>,
+    ) -> Result<Known> {
+        dev.gpu.resume()?;
+        dev.slots.resume()?;
+
+        let attributes = panthor_sysfs::add(parent, dev.clone())?;
+        let registration = Registration::new(parent, unregistered)?;
+
+        Ok(Known {
+            dev,
+            attributes,
+            registration,
+        })
     }
 }
 
@@ -172,11 +186,12 @@ impl platform::Driver for PanthorPlatformDriver {
     ) -> impl PinInit<Self::Data<'bound>, Error> + 'bound {
         pin_init::pin_init_scope(move || {
             let power = Power::new(pdev.as_ref())?;
-            let (dev, registration) = Self::bring_up(pdev, &power)?;
+            let known = Self::bring_up(pdev, &power)?;
 
             Ok(try_pin_init!(PlatformData {
-                dev,
-                registration <- new_mutex!(Some(registration)),
+                dev: known.dev,
+                attributes <- new_mutex!(Some(known.attributes)),
+                registration <- new_mutex!(Some(known.registration)),
                 _power: power,
             }? Error))
         })
@@ -186,6 +201,10 @@ impl platform::Driver for PanthorPlatformDriver {
         // First nobody may enter any more; the lock is not held while those inside leave.
         let registration = this.registration.lock().take();
         drop(registration);
+
+        // Writes to them that wait for something end when there is no device any more.
+        let attributes = this.attributes.lock().take();
+        drop(attributes);
 
         this.dev.switch_off();
     }

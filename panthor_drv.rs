@@ -18,8 +18,10 @@ mod panthor_irq;
 mod panthor_mmu;
 mod panthor_power;
 mod panthor_query;
+mod panthor_reclaim;
 mod panthor_regs;
 mod panthor_sched;
+mod panthor_sysfs;
 mod panthor_uapi;
 
 use crate::{

@@ -100,3 +100,13 @@ pid_t kx_pid_nr(struct pid *pid)
 {
 	return pid_nr(pid);
 }
+
+void kx_sysfs_attr_init(struct attribute *attr)
+{
+	sysfs_attr_init(attr);
+}
+
+void kx_attribute_group_set_attrs(struct attribute_group *group, struct attribute **attrs)
+{
+	group->attrs = attrs;
+}

@@ -11,6 +11,7 @@
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/pid_types.h>
+#include <linux/sysfs.h>
 #include <linux/time64.h>
 
 /* helpers.c */
@@ -35,6 +36,30 @@ struct pid *kx_get_pid(struct pid *pid);
 bool kx_pid_has_task(struct pid *pid, enum pid_type type);
 struct pid *kx_task_tgid_current(void);
 pid_t kx_pid_nr(struct pid *pid);
+
+void kx_sysfs_attr_init(struct attribute *attr);
+void kx_attribute_group_set_attrs(struct attribute_group *group, struct attribute **attrs);
+
+/* panthor_trace.c */
+
+/**
+ * struct kx_mem_amounts - what was done about the GPU memory of a process
+ * @buffers_done: buffers that are now as was asked
+ * @buffers_skipped: buffers that had to be left as they were
+ * @bytes_done: bytes in the former
+ * @bytes_skipped: bytes in the latter
+ */
+struct kx_mem_amounts {
+	u64 buffers_done;
+	u64 buffers_skipped;
+	u64 bytes_done;
+	u64 bytes_skipped;
+};
+
+void kx_trace_mem_reclaim(pid_t tgid, const struct kx_mem_amounts *amounts, s64 duration_ns,
+			  int result);
+void kx_trace_mem_claim(pid_t tgid, const struct kx_mem_amounts *amounts, s64 duration_ns,
+			int result);
 
 /* helpers_mem.c */
 

@@ -12,5 +12,7 @@ pub(crate) mod irq;
 pub(crate) mod mm_vma;
 pub(crate) mod pid;
 pub(crate) mod property;
+pub(crate) mod sysfs;
 pub(crate) mod task;
+pub(crate) mod trace;
 pub(crate) mod uaccess;
