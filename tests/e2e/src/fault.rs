@@ -56,21 +56,24 @@ pub fn nth<T>(n: u32, f: impl FnOnce() -> T) -> Res<(T, bool)> {
 
 /// Fails each allocation of a call in turn until it runs through untouched.
 ///
-/// `call` makes the call, `undo` takes a success back, so that every round starts from the same
-/// state. Every failure must be one of `allowed`. Returns how many fault points there were and how
+/// `call` makes the call; `undo(true)` takes a success back and `undo(false)` looks whether a
+/// failure left no traces, so that every round starts from the same state. Every failure must be one of `allowed`. Returns how many fault points there were and how
 /// many of them made the call fail.
 pub fn each(
     what: &str,
     allowed: &[Errno],
     mut call: impl FnMut() -> Result<(), Errno>,
-    mut undo: impl FnMut() -> Res,
+    mut undo: impl FnMut(bool) -> Res,
 ) -> Res<(u32, u32)> {
     let mut failed = 0;
     for n in 1..20_000 {
         let (r, hit) = nth(n, &mut call)?;
         match r {
-            Ok(()) => undo()?,
-            Err(e) if hit && allowed.contains(&e) => failed += 1,
+            Ok(()) => undo(true)?,
+            Err(e) if hit && allowed.contains(&e) => {
+                failed += 1;
+                undo(false)?;
+            }
             Err(e) => {
                 return Err(Fail::Fail(format!(
                     "{what}: fault point {n} ({}): {e}",

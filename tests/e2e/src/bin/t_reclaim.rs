@@ -12,6 +12,11 @@ use e2e::*;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
+/// An address for buffer `i`.
+fn va(i: u64) -> u64 {
+    (i + 1) << 32
+}
+
 fn need() -> Res {
     sysfs::need("mem_reclaim")?;
     sysfs::need("mem_claim")?;
@@ -807,9 +812,9 @@ fn claim_enomem() -> Res {
     let mut c = Child::holder()?;
     ok!(g.add(c.pid));
     c.call("vm")?;
-    for i in 0..16 {
+    for i in 0..16u64 {
         c.call(&format!("bo 0x100000 2 1 {}", i + 1))?;
-        c.call(&format!("bind 1 {i} {:#x}", (i + 1) << 32))?;
+        c.call(&format!("bind 1 {i} {:#x}", va(i)))?;
     }
     ok!(reclaim(c.pid));
     ok!(g.set("memory.max", "8M"));
@@ -842,10 +847,10 @@ fn swap_full() -> Res {
     // Fill swap up to some 16 MiB by another process' evicted memory.
     let mut hog = Child::holder()?;
     hog.call("vm")?;
-    let mut n = 0;
+    let mut n = 0u64;
     while ok!(MemInfo::read()).get("SwapFree") > 24 * M && n < 600 {
         hog.call("bo 0x800000 2 1 0")?;
-        hog.call(&format!("bind 1 {n} {:#x}", (n + 1) << 32))?;
+        hog.call(&format!("bind 1 {n} {:#x}", va(n)))?;
         n += 1;
         match reclaim(hog.pid) {
             Ok(()) => {}
@@ -855,9 +860,9 @@ fn swap_full() -> Res {
     }
     let mut c = Child::holder()?;
     c.call("vm")?;
-    for i in 0..10 {
+    for i in 0..10u64 {
         c.call(&format!("bo 0x400000 2 1 {}", i + 1))?;
-        c.call(&format!("bind 1 {i} {:#x}", (i + 1) << 32))?;
+        c.call(&format!("bind 1 {i} {:#x}", va(i)))?;
     }
     let r = reclaim(c.pid);
     let left = ok!(MemInfo::read()).get("SwapFree");
@@ -955,9 +960,9 @@ fn opens_do_not_wait() -> Res {
     need()?;
     let mut c = Child::holder()?;
     c.call("vm")?;
-    for i in 0..16 {
+    for i in 0..16u64 {
         c.call(&format!("bo 0x600000 2 1 {}", i + 1))?;
-        c.call(&format!("bind 1 {i} {:#x}", (i + 1) << 32))?;
+        c.call(&format!("bind 1 {i} {:#x}", va(i)))?;
     }
     let pid = c.pid;
     let open = || -> Res<u64> {
