@@ -14,3 +14,4 @@
 #include <uapi/drm/panthor_drm.h>
 
 #include "helpers.h"
+#include "helpers_mem.h"

@@ -23,13 +23,12 @@
 #include <drm/drm_drv.h>
 #include <drm/drm_exec.h>
 #include <drm/drm_gem.h>
+#include <drm/drm_gpuvm.h>
 #include <drm/drm_prime.h>
 
 #include "helpers_mem.h"
 
-const int KX_DRM_EXEC_INTERRUPTIBLE_WAIT = DRM_EXEC_INTERRUPTIBLE_WAIT;
-const int KX_IO_PGTABLE_QUIRK_NO_WARN = IO_PGTABLE_QUIRK_NO_WARN;
-const long KX_MAX_SCHEDULE_TIMEOUT = MAX_SCHEDULE_TIMEOUT;
+const u32 KX_DRM_EXEC_FLAGS = DRM_EXEC_INTERRUPTIBLE_WAIT | DRM_EXEC_IGNORE_DUPLICATES;
 
 int kx_dma_resv_lock(struct dma_resv *resv)
 {
@@ -69,6 +68,11 @@ bool kx_drm_gem_is_imported(const struct drm_gem_object *obj)
 bool kx_drm_gem_object_get_unless_zero(struct drm_gem_object *obj)
 {
 	return kref_get_unless_zero(&obj->refcount);
+}
+
+bool kx_drm_gpuvm_get_unless_zero(struct drm_gpuvm *vm)
+{
+	return kref_get_unless_zero(&vm->kref);
 }
 
 /*
@@ -362,4 +366,29 @@ unsigned long kx_gem_reclaim_range(struct drm_gem_object *obj, pgoff_t start, pg
 bool kx_signal_pending(void)
 {
 	return signal_pending(current);
+}
+
+void kx_fs_reclaim_acquire(void)
+{
+	fs_reclaim_acquire(GFP_KERNEL);
+}
+
+void kx_fs_reclaim_release(void)
+{
+	fs_reclaim_release(GFP_KERNEL);
+}
+
+void kx_current_group_comm(char *buf)
+{
+	get_task_comm(*(char (*)[TASK_COMM_LEN])buf, current->group_leader);
+}
+
+pid_t kx_current_tgid(void)
+{
+	return task_tgid_nr(current);
+}
+
+u64 kx_current_task_size(void)
+{
+	return TASK_SIZE_OF(current);
 }

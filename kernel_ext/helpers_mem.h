@@ -11,16 +11,17 @@
 #include <linux/mm_types.h>
 #include <linux/types.h>
 
-struct dma_buf_attachment;
+struct dma_buf;
 struct dma_resv;
+struct drm_device;
 struct drm_exec;
 struct drm_gem_object;
+struct drm_gpuvm;
+struct iosys_map;
 struct sg_table;
-struct shrink_control;
+struct vm_fault;
 
-extern const int KX_DRM_EXEC_INTERRUPTIBLE_WAIT;
-extern const int KX_IO_PGTABLE_QUIRK_NO_WARN;
-extern const long KX_MAX_SCHEDULE_TIMEOUT;
+extern const u32 KX_DRM_EXEC_FLAGS;
 
 /* dma-resv */
 int kx_dma_resv_lock(struct dma_resv *resv);
@@ -33,6 +34,7 @@ bool kx_drm_exec_is_contended(struct drm_exec *exec);
 /* GEM */
 bool kx_drm_gem_is_imported(const struct drm_gem_object *obj);
 bool kx_drm_gem_object_get_unless_zero(struct drm_gem_object *obj);
+bool kx_drm_gpuvm_get_unless_zero(struct drm_gpuvm *vm);
 void kx_drm_gem_mapping_init(struct drm_gem_object *obj);
 void kx_drm_vma_node_unmap(struct drm_gem_object *obj);
 int kx_mutex_trylock(struct mutex *lock);
@@ -86,5 +88,12 @@ unsigned long kx_gem_nr_cached_pages(struct drm_gem_object *obj);
 bool kx_can_reclaim_range(void);
 unsigned long kx_gem_reclaim_range(struct drm_gem_object *obj, pgoff_t start, pgoff_t end);
 bool kx_signal_pending(void);
+void kx_fs_reclaim_acquire(void);
+void kx_fs_reclaim_release(void);
+
+/* Tasks */
+void kx_current_group_comm(char *buf);
+pid_t kx_current_tgid(void);
+u64 kx_current_task_size(void);
 
 #endif /* __KERNEL_EXT_HELPERS_MEM_H__ */

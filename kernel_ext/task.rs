@@ -32,3 +32,35 @@ pub(crate) fn in_compat_syscall() -> bool {
     // SAFETY: Asks about the current task, which is always there.
     unsafe { bindings::kx_in_compat_syscall() }
 }
+
+/// The name of a process, as `/proc/PID/comm` shows it.
+#[derive(Clone, Copy)]
+pub(crate) struct Comm([u8; bindings::TASK_COMM_LEN as usize]);
+
+impl Comm {
+    /// The bytes of the name.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        let len = self.0.iter().position(|&c| c == 0).unwrap_or(self.0.len());
+        self.0.get(..len).unwrap_or(&[])
+    }
+}
+
+/// The name of the current process: of the leader of its thread group.
+pub(crate) fn current_group_comm() -> Comm {
+    let mut comm = Comm([0; bindings::TASK_COMM_LEN as usize]);
+    // SAFETY: The buffer has the length that the function fills.
+    unsafe { bindings::kx_current_group_comm(comm.0.as_mut_ptr().cast()) };
+    comm
+}
+
+/// The identifier of the current process in the initial PID namespace.
+pub(crate) fn current_tgid() -> i32 {
+    // SAFETY: Asks about the current task.
+    unsafe { bindings::kx_current_tgid() }
+}
+
+/// The size of the current process's address space in bytes.
+pub(crate) fn current_task_size() -> u64 {
+    // SAFETY: Asks about the current task.
+    unsafe { bindings::kx_current_task_size() }
+}

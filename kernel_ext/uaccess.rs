@@ -231,3 +231,22 @@ pub(crate) fn write_struct<T: Versioned>(to: u64, size: u32, value: &T) -> Resul
 pub(crate) fn read_array<T: Versioned>(array: &drm_panthor_obj_array) -> Result<KVVec<T>> {
     read_array_from(&UserMemory, array)
 }
+
+/// Copies a string that ends with a NUL from userspace; `max` is the most bytes it may have, with
+/// the NUL. `E2BIG` when it has more, `EFAULT` when it cannot be read, `ENOMEM`.
+pub(crate) fn strndup_user(addr: u64, max: usize) -> Result<kernel::str::CString> {
+    let addr = usize::try_from(addr).map_err(|_| EFAULT)?;
+    // SAFETY: The function checks the address.
+    let text = unsafe {
+        bindings::strndup_user(
+            core::ptr::with_exposed_provenance(addr),
+            isize::try_from(max)?,
+        )
+    };
+    let text = kernel::error::from_err_ptr(text).map_err(|e| if e == EINVAL { E2BIG } else { e })?;
+    // SAFETY: The function returned a string of ours that ends with a NUL.
+    let copy = unsafe { CStr::from_char_ptr(text) }.to_cstring();
+    // SAFETY: As above.
+    unsafe { bindings::kfree(text.cast()) };
+    Ok(copy?)
+}

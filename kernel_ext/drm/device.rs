@@ -22,9 +22,6 @@ use kernel::{
     types::{NotThreadSafe, Opaque},
 };
 
-/// Number of LRU lists in a device.
-pub(crate) const NUM_LRUS: usize = 4;
-
 /// A DRM device of the driver `T` with the driver's own data behind it.
 ///
 /// It lives as long as somebody refers to it, which may be long after the bus device was unbound
@@ -33,11 +30,10 @@ pub(crate) const NUM_LRUS: usize = 4;
 /// # Invariants
 ///
 /// `dev` is a valid `struct drm_device`, allocated together with the rest by
-/// [`UnregisteredDevice::new()`]; `lrus` are initialised.
+/// [`UnregisteredDevice::new()`].
 #[repr(C)]
 pub(crate) struct Device<T: Driver> {
     dev: Opaque<bindings::drm_device>,
-    lrus: Opaque<[bindings::drm_gem_lru; NUM_LRUS]>,
     data: T::Data,
 }
 
@@ -56,20 +52,6 @@ impl<T: Driver> Device<T> {
     /// The C object.
     pub(crate) fn as_raw(&self) -> *mut bindings::drm_device {
         self.dev.get()
-    }
-
-    /// One of the device's LRU lists, to be used under the device's `gem_lru_mutex`.
-    pub(crate) fn lru(&self, index: usize) -> Option<*mut bindings::drm_gem_lru> {
-        if index >= NUM_LRUS {
-            return None;
-        }
-
-        Some(
-            self.lrus
-                .get()
-                .cast::<bindings::drm_gem_lru>()
-                .wrapping_add(index),
-        )
     }
 
     /// The bus device.
@@ -216,17 +198,6 @@ impl<T: Driver> UnregisteredDevice<T> {
         };
         let raw = from_err_ptr(raw.cast::<Device<T>>())?;
         let raw_drm = raw.cast::<bindings::drm_device>();
-
-        for i in 0..NUM_LRUS {
-            // SAFETY: The memory was allocated above, and nobody else knows it yet.
-            unsafe {
-                bindings::drm_gem_lru_init(
-                    (&raw mut (*raw).lrus)
-                        .cast::<bindings::drm_gem_lru>()
-                        .wrapping_add(i),
-                )
-            };
-        }
 
         // SAFETY: The slot is valid and uninitialised, and is not moved until it is dropped by
         // `Device::release()`.

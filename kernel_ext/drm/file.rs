@@ -146,9 +146,43 @@ impl<T: Driver> Device<T> {
         }
     }
 
+    /// Collects the driver's part of all open files, each with the process that opened it, by its
+    /// number in the initial PID namespace. Errors as [`Self::files_of`].
+    pub(crate) fn all_files(&self) -> Result<KVec<(i32, Arc<T::File>)>> {
+        let mut files = KVec::new();
+
+        loop {
+            let count = self.with_files(|_| true, |_| true)?;
+
+            files.reserve(count, GFP_KERNEL)?;
+            let found = self.with_files(
+                |_| true,
+                |file| {
+                    let entry = (owner_nr(file.as_raw()), file.driver().into());
+                    files.push_within_capacity(entry).is_ok()
+                },
+            )?;
+
+            if found == files.len() {
+                return Ok(files);
+            }
+            files.clear();
+        }
+    }
+
     /// Calls `f` with every file of the process `tgid`, under `filelist_mutex`, until it returns
     /// `false`; returns how many it was called with.
-    fn with_files_of(&self, tgid: &Pid, mut f: impl FnMut(&File<T>) -> bool) -> Result<usize> {
+    fn with_files_of(&self, tgid: &Pid, f: impl FnMut(&File<T>) -> bool) -> Result<usize> {
+        self.with_files(|raw| file_pid(raw) == NonNull::new(tgid.as_raw()), f)
+    }
+
+    /// Calls `f` with every file that `is_wanted`, under `filelist_mutex`, until it returns
+    /// `false`; returns how many it was called with.
+    fn with_files(
+        &self,
+        is_wanted: impl Fn(*mut bindings::drm_file) -> bool,
+        mut f: impl FnMut(&File<T>) -> bool,
+    ) -> Result<usize> {
         let dev = self.as_raw();
         let mut count = 0usize;
 
@@ -173,7 +207,7 @@ impl<T: Driver> Device<T> {
             // list before it is closed.
             let raw = unsafe { kernel::container_of!(entry, bindings::drm_file, lhead) };
 
-            if file_pid(raw) == NonNull::new(tgid.as_raw()) {
+            if is_wanted(raw) {
                 count = count.saturating_add(1);
                 // SAFETY: Files in the list are open: `open_callback()` was successful, and
                 // `postclose_callback()` is called after the file has left the list.
@@ -199,4 +233,12 @@ fn file_pid(file: *mut bindings::drm_file) -> Option<NonNull<bindings::pid>> {
     //
     // SAFETY: The file is valid, as it is in the file list, whose lock the caller holds.
     NonNull::new(unsafe { core::ptr::read_volatile(&raw const (*file).pid) }.cast())
+}
+
+/// The number of the process that opened a file, in the initial PID namespace.
+fn owner_nr(file: *mut bindings::drm_file) -> i32 {
+    let _rcu = rcu::read_lock();
+
+    // SAFETY: The file is valid as above, and its pid as long as the RCU lock is held.
+    unsafe { bindings::kx_pid_nr(core::ptr::read_volatile(&raw const (*file).pid).cast()) }
 }

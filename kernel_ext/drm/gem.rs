@@ -1,39 +1,86 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! GEM buffer objects.
+//! GEM buffer objects whose memory can be evicted.
+//!
+//! `rust/kernel` has shmem objects that keep their pages for life. These here get pages when they
+//! are used and give them up when memory is short; the driver decides when, see
+//! [`DriverObject::try_evict`] and [`DriverObject::state_changed`].
+//!
+//! C header: [`include/drm/drm_gem.h`](srctree/include/drm/drm_gem.h)
 
-use super::driver::Driver;
-use crate::kernel_ext::bindings;
+mod backing;
+mod lru;
+mod mmap;
+mod object;
+mod prime;
 
-/// A driver's type of buffer object.
-pub(crate) trait DriverObject {
+use super::{device::Device, driver::Driver};
+use crate::kernel_ext::{bindings, registry::Registry};
+use kernel::{
+    prelude::*,
+    sync::{aref::ARef, Arc, ArcBorrow},
+};
+
+pub(in crate::kernel_ext) use self::backing::stable_segments;
+pub(crate) use self::{
+    backing::{Pinned, Segments},
+    lru::{Busy, Lru},
+    object::{GpuMappings, Locked, MappingsLocked, Object, ResvObject},
+};
+pub(crate) use self::object::with_mappings;
+pub(super) use self::prime::{prime_import, prime_import_sg_table};
+
+/// A driver's type of buffer object: the data it adds to an [`Object`], and what it decides.
+pub(crate) trait DriverObject: Sized + Send + Sync + 'static {
     /// The driver it belongs to.
-    type Driver: Driver;
+    type Driver: Driver<Object = Self>;
+
+    /// The GPU address spaces that objects are mapped in.
+    type Vm: super::gpuvm::DriverGpuVm<Driver = Self::Driver>;
+
+    /// The data of an object that is made of an imported dma-buf.
+    fn for_import() -> impl PinInit<Self, Error>;
+
+    /// The list of all objects of a device.
+    fn registry(dev: &Device<Self::Driver>) -> &Registry<Object<Self>>;
+
+    /// The last reference of an object is gone. No lock may be waited for that is held while
+    /// memory is allocated: the shrinker may have dropped it.
+    fn freed(_obj: &Object<Self>) {}
+
+    /// A file gets a handle on the object; an error refuses it.
+    fn open(obj: ARef<Object<Self>>, file: Arc<<Self::Driver as Driver>::File>) -> Result;
+
+    /// A file gives up a handle.
+    fn close(obj: &Object<Self>, file: ArcBorrow<'_, <Self::Driver as Driver>::File>);
+
+    /// Whether CPU mappings of the object are write-combined instead of cached.
+    fn map_wc(obj: &Object<Self>) -> bool;
+
+    /// Whether userspace may map the object; an error refuses it.
+    fn may_mmap(obj: &Object<Self>) -> Result;
+
+    /// Whether the object may be exported as a dma-buf; an error refuses it.
+    fn may_export(obj: &Object<Self>) -> Result;
+
+    /// Pages, pins, CPU mappings or GPU mappings of the object came or went. The driver moves it
+    /// to the list that fits.
+    fn state_changed(obj: &Locked<'_, Self>, mappings: &MappingsLocked<'_, Self>);
+
+    /// Evicts an object during a scan of a list, without waiting for a lock; returns whether it
+    /// did.
+    fn try_evict(obj: &Locked<'_, Self>, busy: Busy) -> bool;
 }
 
-/// The `gem_prime_import` operation of a `struct drm_driver`.
-pub(crate) type PrimeImport = Option<
-    unsafe extern "C" fn(
-        *mut bindings::drm_device,
-        *mut bindings::dma_buf,
-    ) -> *mut bindings::drm_gem_object,
->;
-
-/// The `gem_prime_import_sg_table` operation of a `struct drm_driver`.
-pub(crate) type PrimeImportSgTable = Option<
-    unsafe extern "C" fn(
-        *mut bindings::drm_device,
-        *mut bindings::dma_buf_attachment,
-        *mut bindings::sg_table,
-    ) -> *mut bindings::drm_gem_object,
->;
-
-/// Returns the import operation for `T`; `None` is the default of the DRM core.
-pub(super) const fn prime_import<T: Driver>() -> PrimeImport {
-    None
+/// Makes a device's objects use huge pages where they can. Only before objects are created;
+/// `ENOMEM`, or `EOPNOTSUPP` where the kernel has no such pages.
+pub(crate) fn use_huge_pages<D: Driver>(dev: &Device<D>) -> Result {
+    // SAFETY: The device is valid.
+    kernel::error::to_result(unsafe { bindings::kx_drm_gem_huge_mnt_create(dev.as_raw()) })
 }
 
-/// Returns the operation that makes an object of an imported scatter list.
-pub(super) const fn prime_import_sg_table<T: Driver>() -> PrimeImportSgTable {
-    None
+/// Whether [`Object::swap_out`] works on this kernel: `shmem_reclaim_range()` is an addition of
+/// this project, see `patches/`.
+pub(crate) const fn can_swap_out() -> bool {
+    cfg!(PANTHOR_HAS_SHMEM_RECLAIM)
 }

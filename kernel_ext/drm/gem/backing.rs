@@ -125,6 +125,14 @@ impl<T: DriverObject> Locked<'_, T> {
         }
     }
 
+    /// The DMA mapping of the object's own pages, if there is one.
+    pub(super) fn own_table(&self) -> Option<NonNull<bindings::sg_table>> {
+        match *self.backing() {
+            Backing::Mapped(_, sgt) => Some(sgt),
+            _ => None,
+        }
+    }
+
     /// What the device sees, if it sees anything.
     pub(crate) fn segments(&self) -> Option<Segments<'_>> {
         match *self.backing() {
@@ -210,7 +218,7 @@ impl<T: DriverObject> Locked<'_, T> {
                     bindings::dma_buf_unmap_attachment(
                         (*self.as_raw()).import_attach,
                         sgt.as_ptr(),
-                        bindings::dma_data_direction_DMA_BIDIRECTIONAL,
+                        bindings::dma_data_direction::DMA_BIDIRECTIONAL,
                     );
                 }
                 *self.backing() = Backing::Gone;
@@ -408,7 +416,7 @@ impl<T: DriverObject> Drop for Pinned<T> {
 ///
 /// The object is pinned, or has a GPU mapping that is not evicted and whose address space's
 /// operation lock is held: its backing is `Mapped` or `Imported` and does not change.
-pub(in super::super) unsafe fn stable_segments<T: DriverObject>(
+pub(in crate::kernel_ext) unsafe fn stable_segments<T: DriverObject>(
     obj: &Object<T>,
 ) -> Option<Segments<'_>> {
     // SAFETY: The backing does not change, as the caller promises.

@@ -10,7 +10,7 @@ use super::{
 use crate::kernel_ext::bindings;
 use core::marker::PhantomData;
 use kernel::{
-    error::to_result,
+    error::{from_result, to_result},
     prelude::*,
     sync::{
         aref::ARef,
@@ -18,13 +18,12 @@ use kernel::{
     },
 };
 
-/// The log2 of the number of pages that one entry of the level above the page table maps.
+/// The log2 of the number of pages that a huge fault is for: 2 MiB with pages of 4 KiB.
 const PMD_ORDER: c_uint = 9;
 
 const RETRY: bindings::vm_fault_t = bindings::vm_fault_reason_VM_FAULT_RETRY;
 const NOPAGE: bindings::vm_fault_t = bindings::vm_fault_reason_VM_FAULT_NOPAGE;
 const SIGBUS: bindings::vm_fault_t = bindings::vm_fault_reason_VM_FAULT_SIGBUS;
-const OOM: bindings::vm_fault_t = bindings::vm_fault_reason_VM_FAULT_OOM;
 const FALLBACK: bindings::vm_fault_t = bindings::vm_fault_reason_VM_FAULT_FALLBACK;
 
 /// The operations of a CPU mapping.
@@ -44,25 +43,189 @@ impl<T: DriverObject> VmOps<T> {
 ///
 /// # Safety
 ///
-/// Called by the GEM core, with a reference for the mapping taken.
+/// Called by the GEM core for a live object of ours, with a reference for the mapping taken, and
+/// with a `vma` that is being set up.
 pub(super) unsafe extern "C" fn mmap_callback<T: DriverObject>(
     obj: *mut bindings::drm_gem_object,
     vma: *mut bindings::vm_area_struct,
 ) -> c_int {
     // SAFETY: The GEM core passes a live object of ours.
     let this = unsafe { Object::<T>::from_raw(obj) };
-    kernel::error::from_result(|| {
+    from_result(|| {
         T::may_mmap(this)?;
 
         if this.is_imported() {
-            // SAFETY: `vma` is being set up, by us alone. The exporter sets what it needs, and
-            // holds its own reference: ours is not needed any more.
+            // SAFETY: `vma` is ours alone. The exporter sets what it needs and takes a reference
+            // of its own: the one for this mapping goes back.
             unsafe {
+                (*vma).vm_private_data = core::ptr::null_mut();
                 (*vma).vm_ops = core::ptr::null();
-                (*vma).__bindgen_anon_2.vm_private_data_reset();
+                to_result(bindings::dma_buf_mmap((*obj).dma_buf, vma, 0))?;
+                bindings::drm_gem_object_put(obj);
             }
             return Ok(0);
         }
+
+        // Changes to a private mapping would go to a copy that the GPU never sees.
+        // SAFETY: `vma` is valid.
+        if unsafe { bindings::kx_vma_is_cow_mapping(vma) } {
+            return Err(EINVAL);
+        }
+        if !inc_not_zero(&this.cpu_maps) {
+            let locked = this.lock_interruptible()?;
+            if !inc_not_zero(&this.cpu_maps) {
+                this.cpu_maps.store(1, Relaxed);
+                locked.update_state();
+            }
+        }
+        // SAFETY: `vma` is ours alone.
+        unsafe { bindings::kx_vma_init_pfnmap(vma, T::map_wc(this)) };
         Ok(0)
     })
+}
+
+/// Returns the object that a CPU mapping is of.
+///
+/// # Safety
+///
+/// `vma` was set up by [`mmap_callback`], and lives longer than `'a`.
+unsafe fn object_of<'a, T: DriverObject>(vma: *mut bindings::vm_area_struct) -> &'a Object<T> {
+    // SAFETY: The mapping holds a reference on the object in its private data.
+    unsafe { Object::from_raw((*vma).vm_private_data.cast()) }
+}
+
+unsafe extern "C" fn open_callback<T: DriverObject>(vma: *mut bindings::vm_area_struct) {
+    // SAFETY: The mm core calls this for a copy of a mapping of ours, which has counted already.
+    unsafe {
+        object_of::<T>(vma).cpu_maps.add(1, Relaxed);
+        bindings::drm_gem_vm_open(vma);
+    }
+}
+
+unsafe extern "C" fn close_callback<T: DriverObject>(vma: *mut bindings::vm_area_struct) {
+    // SAFETY: The mm core calls this once for every mapping of ours.
+    let this = unsafe { object_of::<T>(vma) };
+    if !dec_not_one(&this.cpu_maps) {
+        let locked = this.lock();
+        if this.cpu_maps.fetch_sub(1, Release) == 1 {
+            locked.update_state();
+        }
+    }
+    // SAFETY: The mapping gives its reference back.
+    unsafe { bindings::drm_gem_object_put(this.as_raw()) };
+}
+
+unsafe extern "C" fn fault_callback<T: DriverObject>(
+    vmf: *mut bindings::vm_fault,
+) -> bindings::vm_fault_t {
+    // SAFETY: The mm core calls this for a fault in a mapping of ours.
+    unsafe { Fault::<T>::new(vmf, 0) }.handle()
+}
+
+unsafe extern "C" fn huge_fault_callback<T: DriverObject>(
+    vmf: *mut bindings::vm_fault,
+    order: c_uint,
+) -> bindings::vm_fault_t {
+    if order != PMD_ORDER {
+        return FALLBACK;
+    }
+    // SAFETY: The mm core calls this for a fault in a mapping of ours.
+    unsafe { Fault::<T>::new(vmf, order) }.handle()
+}
+
+/// A page fault of the CPU.
+///
+/// # Invariants
+///
+/// `vmf` is a fault in a mapping of `obj`.
+struct Fault<'a, T: DriverObject> {
+    vmf: *mut bindings::vm_fault,
+    obj: &'a Object<T>,
+    order: c_uint,
+    /// Index of the page in the object.
+    index: usize,
+}
+
+impl<T: DriverObject> Fault<'_, T> {
+    /// # Safety
+    ///
+    /// `vmf` is a fault in a mapping set up by [`mmap_callback`], and valid until the handler
+    /// gives the mmap lock away.
+    unsafe fn new(vmf: *mut bindings::vm_fault, order: c_uint) -> Self {
+        // SAFETY: The caller promises a valid fault.
+        unsafe {
+            let vma = (*vmf).__bindgen_anon_1.vma;
+            let start = (*vma).vm_pgoff;
+            // INVARIANT: The caller promises it.
+            Self {
+                vmf,
+                obj: object_of(vma),
+                order,
+                index: (*vmf).__bindgen_anon_1.pgoff.wrapping_sub(start) as usize,
+            }
+        }
+    }
+
+    fn handle(self) -> bindings::vm_fault_t {
+        if self.index >= self.obj.size() / kernel::page::PAGE_SIZE {
+            return SIGBUS;
+        }
+        let dev: ARef<_> = self.obj.dev().clone();
+        let Some(_enter) = dev.enter() else {
+            return SIGBUS;
+        };
+
+        // The way most faults go: nobody has the lock, the pages are there.
+        if let Some(locked) = self.obj.try_lock() {
+            if let Some(ret) = self.insert(&locked) {
+                return ret;
+            }
+        }
+
+        // SAFETY: `vmf` is valid.
+        if !unsafe { bindings::kx_vmf_may_retry(self.vmf) } {
+            return self.wait_and_insert();
+        }
+        // SAFETY: As above.
+        if unsafe { bindings::kx_vmf_nowait(self.vmf) } {
+            return RETRY;
+        }
+        // Swap-in takes long. The rest of the process need not wait for it: give the mmap lock
+        // away, and with it the right to touch `vmf`; the mm core comes back with a new fault.
+        let obj: ARef<Object<T>> = self.obj.into();
+        // SAFETY: The fault may be retried, so that the lock is ours to release.
+        unsafe { bindings::kx_vmf_release_mmap_lock(self.vmf) };
+        if let Ok(locked) = obj.lock_interruptible() {
+            // An error is found again, and reported, by the retry.
+            if locked.prepare_cpu_map().is_ok() {
+                locked.update_state();
+            }
+        }
+        RETRY
+    }
+
+    /// Maps the page if it is there.
+    fn insert(&self, locked: &Locked<'_, T>) -> Option<bindings::vm_fault_t> {
+        let pages = locked.pages()?;
+        // SAFETY: `pages` are all pages of the object, of which `index` is one; the reservation
+        // lock keeps them there.
+        Some(unsafe {
+            bindings::kx_vmf_insert_page(self.vmf, self.order, *pages.as_ptr().add(self.index))
+        })
+    }
+
+    fn wait_and_insert(&self) -> bindings::vm_fault_t {
+        let Ok(locked) = self.obj.lock_interruptible() else {
+            // The signal is handled first, then the access is tried again.
+            return NOPAGE;
+        };
+        match locked.prepare_cpu_map() {
+            Ok(()) => {
+                locked.update_state();
+                self.insert(&locked).unwrap_or(SIGBUS)
+            }
+            Err(e) if e == EINTR => NOPAGE,
+            Err(_) => SIGBUS,
+        }
+    }
 }

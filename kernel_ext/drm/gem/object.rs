@@ -7,7 +7,7 @@ use super::{
     backing::Backing,
     mmap, prime, DriverObject,
 };
-use crate::kernel_ext::bindings;
+use crate::kernel_ext::{bindings, registry};
 use core::{
     cell::UnsafeCell,
     marker::PhantomData,
@@ -129,10 +129,14 @@ pub(crate) struct Object<T: DriverObject> {
     pub(super) evictions: Atomic<i32>,
     /// Kernel mapping of the pages, shared by all who ask for one.
     pub(super) vmap: UnsafeCell<super::backing::KernelMap>,
+    /// The place in the list of all objects of the device.
+    id: UnsafeCell<Option<registry::Id>>,
     /// Keeps the object alive whose reservation lock this one uses.
     shared_resv: Option<ARef<ResvObject>>,
     #[pin]
     data: T,
+    /// The C side does not keep the device for an object without a file.
+    dev: ARef<Device<DriverOf<T>>>,
 }
 
 impl<T: DriverObject> Object<T> {
@@ -155,6 +159,7 @@ impl<T: DriverObject> Object<T> {
     };
 
     fn alloc(
+        dev: &Device<DriverOf<T>>,
         shared_resv: Option<ARef<ResvObject>>,
         backing: Backing,
         data: impl PinInit<T, Error>,
@@ -167,8 +172,10 @@ impl<T: DriverObject> Object<T> {
                 cpu_maps: Atomic::new(0),
                 evictions: Atomic::new(0),
                 vmap: UnsafeCell::new(super::backing::KernelMap::Unmapped),
+                id: UnsafeCell::new(None),
                 shared_resv,
                 data <- data,
+                dev: dev.into(),
             }? Error),
             GFP_KERNEL,
         )?;
@@ -189,7 +196,7 @@ impl<T: DriverObject> Object<T> {
             return Err(EINVAL);
         }
         let resv = shared_resv.as_ref().map(|obj| obj.resv());
-        let this = Self::alloc(shared_resv, Backing::Empty, data)?;
+        let this = Self::alloc(dev, shared_resv, Backing::Empty, data)?;
         let raw = this.as_raw();
 
         // SAFETY: `raw` is zeroed memory for an object of this device, not published yet.
@@ -209,8 +216,17 @@ impl<T: DriverObject> Object<T> {
         unsafe { bindings::kx_drm_gem_mapping_init(raw) };
         // SAFETY: The object is initialised.
         to_result(unsafe { bindings::drm_gem_create_mmap_offset(raw) })?;
-        T::created(&this);
+        this.register()?;
         Ok(this)
+    }
+
+    /// Adds the object to the list of all objects of its device.
+    fn register(&self) -> Result {
+        // SAFETY: `free_callback()` removes it.
+        let id = unsafe { T::registry(self.dev()).insert(NonNull::from(self)) }?;
+        // SAFETY: The object is not published yet.
+        unsafe { *self.id.get() = Some(id) };
+        Ok(())
     }
 
     /// Makes an object of what another driver exported.
@@ -220,7 +236,7 @@ impl<T: DriverObject> Object<T> {
         sgt: NonNull<bindings::sg_table>,
         data: impl PinInit<T, Error>,
     ) -> Result<ARef<Self>> {
-        let this = Self::alloc(None, Backing::Empty, data)?;
+        let this = Self::alloc(dev, None, Backing::Empty, data)?;
         let raw = this.as_raw();
 
         // SAFETY: `raw` is zeroed memory for an object of this device, not published yet.
@@ -228,10 +244,10 @@ impl<T: DriverObject> Object<T> {
         let this = Self::into_ref(this);
         // SAFETY: The object is initialised.
         to_result(unsafe { bindings::drm_gem_create_mmap_offset(raw) })?;
-        // SAFETY: Nobody else knows the object yet. Nothing fails after this, so that the caller
+        this.register()?;
+        // SAFETY: Nobody else uses the object yet. Nothing fails after this, so that the caller
         // keeps the table in every case of error.
         unsafe { *this.backing.get() = Backing::Imported(sgt) };
-        T::created(&this);
         Ok(this)
     }
 
@@ -256,9 +272,8 @@ impl<T: DriverObject> Object<T> {
     }
 
     /// The device of the object.
-    pub(crate) fn dev(&self) -> &Device<DriverOf<T>> {
-        // SAFETY: The object is initialised, and keeps a reference on its device.
-        unsafe { Device::from_raw((*self.as_raw()).dev) }
+    pub(crate) fn dev(&self) -> &ARef<Device<DriverOf<T>>> {
+        &self.dev
     }
 
     /// The size in bytes.
@@ -285,10 +300,10 @@ impl<T: DriverObject> Object<T> {
         unsafe { !(*self.as_raw()).dma_buf.is_null() && (*self.as_raw()).import_attach.is_null() }
     }
 
-    /// Whether the object has a global name (`DRM_IOCTL_GEM_FLINK`).
-    pub(crate) fn is_named(&self) -> bool {
+    /// The global name of the object (`DRM_IOCTL_GEM_FLINK`), or zero.
+    pub(crate) fn global_name(&self) -> c_int {
         // SAFETY: As above.
-        unsafe { (*self.as_raw()).name != 0 }
+        unsafe { (*self.as_raw()).name }
     }
 
     /// The number of handles.
@@ -403,21 +418,6 @@ impl<T: DriverObject> Object<T> {
         Ok(unsafe { ARef::from_raw(ptr.cast()) })
     }
 
-    /// Takes a reference unless the last one is gone already.
-    ///
-    /// # Safety
-    ///
-    /// The memory of `ptr` is valid: its owner has not freed it yet, and cannot meanwhile.
-    pub(super) unsafe fn get_unless_zero(ptr: *mut bindings::drm_gem_object) -> Option<ARef<Self>> {
-        // SAFETY: The caller promises valid memory.
-        if unsafe { bindings::kx_drm_gem_object_get_unless_zero(ptr) } {
-            // SAFETY: We own the reference just taken.
-            Some(unsafe { ARef::from_raw(NonNull::new_unchecked(ptr.cast())) })
-        } else {
-            None
-        }
-    }
-
     unsafe extern "C" fn free_callback(obj: *mut bindings::drm_gem_object) {
         let this = obj.cast::<Self>();
 
@@ -426,6 +426,9 @@ impl<T: DriverObject> Object<T> {
         unsafe {
             T::freed(&*this);
             Locked::new(&*this).release_backing();
+            if let Some(id) = *(*this).id.get() {
+                T::registry((*this).dev()).remove(id);
+            }
             bindings::drm_gem_object_release(obj);
             drop(KBox::from_raw(this));
         }
@@ -436,7 +439,8 @@ impl<T: DriverObject> Object<T> {
         file: *mut bindings::drm_file,
     ) -> c_int {
         // SAFETY: The DRM core passes a live object of ours and an open file of its device.
-        let (this, file) = unsafe { (Self::from_raw(obj), File::from_raw(file)) };
+        let (this, file) =
+            unsafe { (Self::from_raw(obj), File::<DriverOf<T>>::from_raw(file)) };
         // SAFETY: The core holds a reference during the call.
         let this: ARef<Self> = this.into();
         kernel::error::from_result(|| {
@@ -450,7 +454,8 @@ impl<T: DriverObject> Object<T> {
         file: *mut bindings::drm_file,
     ) {
         // SAFETY: As above.
-        let (this, file) = unsafe { (Self::from_raw(obj), File::from_raw(file)) };
+        let (this, file) =
+            unsafe { (Self::from_raw(obj), File::<DriverOf<T>>::from_raw(file)) };
         T::close(this, file.driver());
     }
 
@@ -485,6 +490,16 @@ unsafe impl<T: DriverObject> AlwaysRefCounted for Object<T> {
     unsafe fn dec_ref(obj: NonNull<Self>) {
         // SAFETY: The caller gives up a reference it owns.
         unsafe { bindings::drm_gem_object_put(obj.cast().as_ptr()) };
+    }
+}
+
+// SAFETY: The C side gives the reference only while the count is not zero.
+unsafe impl<T: DriverObject> registry::TryGet for Object<T> {
+    unsafe fn get_unless_zero(ptr: NonNull<Self>) -> Option<ARef<Self>> {
+        // SAFETY: The caller promises valid memory.
+        unsafe { bindings::kx_drm_gem_object_get_unless_zero(ptr.cast().as_ptr()) }
+            // SAFETY: We own the reference just taken.
+            .then(|| unsafe { ARef::from_raw(ptr) })
     }
 }
 

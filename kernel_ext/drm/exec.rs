@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Locking the reservation locks of many objects at once.
+//!
+//! C header: [`include/drm/drm_exec.h`](srctree/include/drm/drm_exec.h)
+
+use super::gem::{DriverObject, Locked, Object, ResvObject};
+use crate::kernel_ext::bindings;
+use kernel::{
+    error::to_result,
+    prelude::*,
+    types::{NotThreadSafe, Opaque},
+};
+
+/// A set of held reservation locks.
+///
+/// They are taken in any order; when two threads want the same ones, one of them gives all of its
+/// locks back and tries again, see [`Exec::lock_all`].
+///
+/// # Invariants
+///
+/// `exec` is initialised, and all locks in it are held by the current thread.
+#[pin_data(PinnedDrop)]
+pub(crate) struct Exec {
+    #[pin]
+    exec: Opaque<bindings::drm_exec>,
+    _not_send: NotThreadSafe,
+}
+
+impl Exec {
+    /// An empty set. Waits for locks end with `EINTR` when a signal arrives.
+    pub(crate) fn new_interruptible() -> impl PinInit<Self> {
+        pin_init!(Self {
+            exec <- Opaque::ffi_init(|slot| {
+                // SAFETY: The slot is valid for an exec object, and pinned.
+                unsafe {
+                    bindings::drm_exec_init(slot, bindings::KX_DRM_EXEC_FLAGS, 0)
+                }
+            }),
+            _not_send: NotThreadSafe,
+        })
+    }
+
+    /// Runs `f`, which locks what is needed with the methods below and returns the first error of
+    /// them, until all of it is locked. `f` may run several times, with nothing locked when it
+    /// starts again.
+    pub(crate) fn lock_all(
+        self: Pin<&Self>,
+        mut f: impl FnMut(&LockSet<'_>) -> Result,
+    ) -> Result {
+        let exec = self.exec.get();
+        // SAFETY: `exec` is initialised.
+        while unsafe { bindings::drm_exec_cleanup(exec) } {
+            let ret = f(&LockSet { exec: &self });
+            // SAFETY: As above.
+            if unsafe { bindings::kx_drm_exec_is_contended(exec) } {
+                continue;
+            }
+            ret?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn as_raw(&self) -> *mut bindings::drm_exec {
+        self.exec.get()
+    }
+
+    /// The object, if its lock is in the set.
+    pub(crate) fn locked<'a, T: DriverObject>(
+        &'a self,
+        obj: &'a Object<T>,
+    ) -> Option<Locked<'a, T>> {
+        // SAFETY: `exec` is initialised, and `objects` has `num_objects` entries.
+        let held = unsafe {
+            let exec = self.exec.get();
+            (0..(*exec).num_objects as usize)
+                .any(|i| (**(*exec).objects.add(i)).resv == obj.resv())
+        };
+        // SAFETY: The lock is held for as long as the set is, by the current thread.
+        held.then(|| unsafe { Locked::new(obj) })
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Exec {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: `exec` is initialised; this gives all locks back.
+        unsafe { bindings::drm_exec_fini(self.exec.get()) };
+    }
+}
+
+/// A set of locks that is being taken.
+pub(crate) struct LockSet<'a> {
+    exec: &'a Exec,
+}
+
+impl LockSet<'_> {
+    pub(crate) fn as_raw(&self) -> *mut bindings::drm_exec {
+        self.exec.as_raw()
+    }
+
+    /// Adds the lock of an object; it may be there already.
+    pub(crate) fn lock<T: DriverObject>(&self, obj: &Object<T>) -> Result {
+        // SAFETY: The set and the object are valid.
+        to_result(unsafe { bindings::drm_exec_prepare_obj(self.as_raw(), obj.as_raw(), 0) })
+    }
+
+    /// Adds the lock that an address space's private objects share.
+    pub(crate) fn lock_resv(&self, obj: &ResvObject) -> Result {
+        // SAFETY: As above.
+        to_result(unsafe { bindings::drm_exec_prepare_obj(self.as_raw(), obj.as_raw(), 0) })
+    }
+}
