@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! GPU address spaces whose buffer objects can be evicted.
+//!
+//! `rust/kernel` has the immediate mode of `drm_gpuvm` without eviction. This is the immediate
+//! mode with it: a mapping knows whether its translations are there, [`Locked::evict`] takes them
+//! away together with the pages, and [`GpuVm::validate`] brings all of an address space back.
+//!
+//! # Locks
+//!
+//! Each address space has an *operation lock*, which owns the driver's page tables
+//! ([`DriverGpuVm::State`]) and serialises all changes. It is taken inside reservation locks, and
+//! the lock of an object's list of mappings is taken inside it. The shrinker takes it, without
+//! waiting: nothing may be allocated under it. What an operation needs is set aside before, in a
+//! [`Prealloc`].
+//!
+//! [`Locked::evict`]: super::gem::Locked::evict
+//!
+//! C header: [`include/drm/drm_gpuvm.h`](srctree/include/drm/drm_gpuvm.h)
+
+mod evict;
+mod ops;
+mod vm;
+
+use super::{device::Device, driver::Driver, gem::Segments};
+use crate::kernel_ext::registry::Registry;
+use kernel::prelude::*;
+
+pub(crate) use self::{
+    evict::EvictError,
+    ops::{MapRequest, Prealloc},
+    vm::GpuVm,
+};
+
+/// What an address space needs to know from its driver.
+pub(crate) trait DriverGpuVm: Sized + Send + Sync + 'static {
+    /// The driver it belongs to.
+    type Driver: Driver;
+
+    /// What the operation lock owns: the page tables.
+    type State: Send + Unpin;
+
+    /// What the driver keeps for each mapping; a mapping that is cut in two passes it on.
+    type Mapping: Copy + Send + Sync;
+
+    /// Memory set aside for an operation. The default is empty, enough for taking whole mappings
+    /// away.
+    type Reserve: Default + Send;
+
+    /// The list of all address spaces of a device.
+    fn registry(dev: &Device<Self::Driver>) -> &Registry<GpuVm<Self>>;
+
+    /// The last reference is gone: whatever the device has of the address space is released here.
+    fn release(vm: &GpuVm<Self>);
+
+    /// The offset in the object of an address in a mapping; for mappings that repeat a part of
+    /// their object. `linear` is what it is for all others.
+    fn offset(_mapping: Self::Mapping, _addr: u64, linear: u64) -> u64 {
+        linear
+    }
+
+    /// Sets memory aside for mapping a range, outside of the operation lock.
+    fn reserve(vm: &GpuVm<Self>, addr: u64, range: u64) -> Result<Self::Reserve>;
+
+    /// The translations of a range are going to change: the GPU must not use them until
+    /// [`Self::end`].
+    fn begin(op: &mut Op<'_, Self>, addr: u64, range: u64) -> Result;
+
+    /// The change is complete: the GPU must use the new translations from now on.
+    fn end(op: &mut Op<'_, Self>);
+
+    /// Makes translations for a new mapping, or one whose memory is back. After an error none
+    /// are left.
+    fn map(op: &mut Op<'_, Self>, step: &MapStep<'_, Self>) -> Result;
+
+    /// Takes the translations of a whole mapping away.
+    fn unmap(op: &mut Op<'_, Self>, addr: u64, range: u64);
+
+    /// Takes translations away from the middle or an end of a mapping.
+    fn remap(op: &mut Op<'_, Self>, step: &RemapStep<'_, Self>) -> Result;
+}
+
+/// An operation on the translations of an address space, its lock held.
+pub(crate) struct Op<'a, T: DriverGpuVm> {
+    /// The address space.
+    pub(crate) vm: &'a GpuVm<T>,
+    /// What the lock owns.
+    pub(crate) state: &'a mut T::State,
+    /// Memory set aside for the operation.
+    pub(crate) reserve: &'a mut T::Reserve,
+}
+
+/// Translations to make.
+pub(crate) struct MapStep<'a, T: DriverGpuVm> {
+    /// First address.
+    pub(crate) addr: u64,
+    /// Number of bytes.
+    pub(crate) range: u64,
+    /// Where in the object the first byte is.
+    pub(crate) offset: u64,
+    /// The driver's data of the mapping.
+    pub(crate) mapping: T::Mapping,
+    /// The object's memory.
+    pub(crate) segments: Segments<'a>,
+}
+
+/// A part of a mapping that stays.
+#[derive(Clone, Copy)]
+pub(crate) struct Part {
+    /// First address.
+    pub(crate) addr: u64,
+    /// Number of bytes.
+    pub(crate) range: u64,
+    /// Where in the object the first byte is.
+    pub(crate) offset: u64,
+}
+
+/// Translations to take away from a mapping of which something stays.
+pub(crate) struct RemapStep<'a, T: DriverGpuVm> {
+    /// First address to take away.
+    pub(crate) addr: u64,
+    /// Number of bytes.
+    pub(crate) range: u64,
+    /// What stays below.
+    pub(crate) prev: Option<Part>,
+    /// What stays above.
+    pub(crate) next: Option<Part>,
+    /// The driver's data of the mapping.
+    pub(crate) mapping: T::Mapping,
+    /// The object's memory.
+    pub(crate) segments: Segments<'a>,
+}

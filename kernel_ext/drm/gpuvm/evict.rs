@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Taking the memory of an object away, and bringing it back.
+
+use super::{
+    super::gem::{with_mappings, Busy, DriverObject, Locked, MappingsLocked, Object},
+    ops::Va,
+    vm::{GpuVm, ObjectOf},
+    DriverGpuVm, MapStep, Op,
+};
+use crate::kernel_ext::bindings;
+use core::mem::offset_of;
+use kernel::{
+    error::from_result,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        lock::{mutex::MutexBackend, Guard},
+    },
+};
+
+/// Why an object could not be evicted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EvictError {
+    /// Somebody needs its pages to stay where they are.
+    Pinned,
+    /// A lock was taken, and the caller does not wait.
+    Contended,
+    /// Something failed.
+    Failed(Error),
+}
+
+impl From<Error> for EvictError {
+    fn from(e: Error) -> Self {
+        Self::Failed(e)
+    }
+}
+
+/// Calls `f` for the mappings that a relation has, until it returns false.
+///
+/// # Safety
+///
+/// `vm_bo` is valid, and the operation lock of its address space is held.
+unsafe fn for_each_va<T: DriverGpuVm>(
+    vm_bo: *mut bindings::drm_gpuvm_bo,
+    mut f: impl FnMut(&Va<T>) -> bool,
+) {
+    const ENTRY: usize = offset_of!(bindings::drm_gpuva, gem)
+        + offset_of!(bindings::drm_gpuva__bindgen_ty_2, entry);
+
+    // SAFETY: The caller promises that the list is valid and stable.
+    unsafe {
+        let head = &raw mut (*vm_bo).list.gpuva;
+        let mut pos = (*head).next;
+        while pos != head {
+            if !f(Va::from_raw(pos.byte_sub(ENTRY).cast())) {
+                return;
+            }
+            pos = (*pos).next;
+        }
+    }
+}
+
+/// Takes the translations of one object out of one address space.
+///
+/// # Safety
+///
+/// `vm_bo` is a valid relation of `vm`, `state` is under the operation lock of `vm`, and the
+/// reservation lock of the object is held.
+unsafe fn evict_from<T: DriverGpuVm>(
+    vm: &GpuVm<T>,
+    state: &mut Guard<'_, T::State, MutexBackend>,
+    vm_bo: *mut bindings::drm_gpuvm_bo,
+) -> Result {
+    let mut reserve = T::Reserve::default();
+    let mut op = Op {
+        vm,
+        state: &mut **state,
+        reserve: &mut reserve,
+    };
+    // Evicted mappings may have got company meanwhile that is not: the relation is in the list of
+    // evicted ones then, and only the mappings are left to do.
+    // SAFETY: The caller holds the reservation lock.
+    unsafe {
+        if !(*vm_bo).evicted {
+            bindings::drm_gpuvm_bo_evict(vm_bo, true);
+        }
+    }
+    let mut ret = Ok(());
+    // SAFETY: The caller holds the operation lock.
+    unsafe {
+        for_each_va::<T>(vm_bo, |va| {
+            if va.evicted.get() {
+                return true;
+            }
+            ret = T::begin(&mut op, va.addr(), va.range());
+            if ret.is_ok() {
+                T::unmap(&mut op, va.addr(), va.range());
+                T::end(&mut op);
+                va.evicted.set(true);
+            }
+            ret.is_ok()
+        });
+    }
+    ret
+}
+
+impl<O> Locked<'_, O>
+where
+    O: DriverObject,
+{
+    /// Evicts the object: takes it out of all CPU and GPU mappings and gives its pages up. The
+    /// GPU must be done with it, see [`Locked::wait_idle`].
+    ///
+    /// On an error pages and content are as before; translations that are gone already come back
+    /// with the next [`GpuVm::validate`]. Waits for operation locks; memory for references is
+    /// allocated.
+    pub(crate) fn evict(&self) -> Result<(), EvictError> {
+        if self.is_pinned() || self.is_imported() {
+            return Err(EvictError::Pinned);
+        }
+        if !self.is_resident() {
+            return Ok(());
+        }
+        // With the lock of the list of mappings held, operation locks cannot be waited for: take
+        // references first. New address spaces do not come meanwhile, as they pin the object
+        // before.
+        let mut vms: KVec<ARef<GpuVm<O::Vm>>> = KVec::new();
+        loop {
+            let missing = with_mappings(self, |mappings| {
+                vms.clear();
+                let mut count = 0usize;
+                mappings.for_each_vm(|vm| {
+                    count += 1;
+                    if vms.len() < vms.capacity() {
+                        // Within the capacity: does not allocate, does not fail.
+                        let _ = vms.push(vm.into(), GFP_NOWAIT);
+                    }
+                    true
+                });
+                count.saturating_sub(vms.len())
+            });
+            if missing == 0 {
+                break;
+            }
+            let more = vms.len() + missing;
+            vms.reserve(more, GFP_KERNEL).map_err(Error::from)?;
+        }
+
+        self.zap_cpu_mappings();
+        for vm in &vms {
+            let mut state = vm.state.lock();
+            let vm_bo = with_mappings(self, |_| {
+                // SAFETY: Address space and object are valid, and the lock of the list is held.
+                unsafe { bindings::drm_gpuvm_bo_find(vm.as_raw(), self.as_raw()) }
+            });
+            if vm_bo.is_null() {
+                continue;
+            }
+            // SAFETY: Both locks are held, and the look-up returned a reference.
+            let ret = unsafe { evict_from(vm, &mut state, vm_bo) };
+            drop(state);
+            // SAFETY: We own the reference of the look-up; it is not dropped under locks.
+            unsafe { bindings::drm_gpuvm_bo_put_deferred(vm_bo) };
+            ret?;
+        }
+        self.finish_eviction()
+    }
+
+    /// As [`Self::evict`], but never waits for a lock and never allocates: for the shrinker.
+    pub(crate) fn try_evict(&self) -> Result<(), EvictError> {
+        if self.is_pinned() || self.is_imported() {
+            return Err(EvictError::Pinned);
+        }
+        // Before the lock of the list is taken, which would be the wrong order.
+        self.zap_cpu_mappings();
+
+        // SAFETY: The object is initialised.
+        let lock = unsafe { &raw mut (*self.as_raw()).gpuva.lock };
+        // SAFETY: As above.
+        if unsafe { bindings::kx_mutex_trylock(lock) } == 0 {
+            return Err(EvictError::Contended);
+        }
+        let mut ret = Ok(());
+        {
+            // SAFETY: The lock is held until after this block.
+            let mappings = unsafe { MappingsLocked::new(self.object()) };
+            mappings.for_each_vm_bo(|vm_bo| {
+                // SAFETY: The relation, and with it its address space, is alive.
+                let vm = unsafe { GpuVm::<O::Vm>::from_raw((*vm_bo.as_ptr()).vm) };
+                ret = match vm.state.try_lock() {
+                    // SAFETY: Both locks are held.
+                    Some(mut state) => unsafe { evict_from(vm, &mut state, vm_bo.as_ptr()) }
+                        .map_err(EvictError::Failed),
+                    None => Err(EvictError::Contended),
+                };
+                ret.is_ok()
+            });
+            if ret.is_ok() {
+                ret = if self.evict_pages() {
+                    Ok(())
+                } else {
+                    Err(EvictError::Pinned)
+                };
+            }
+            O::state_changed(self, &mappings);
+        }
+        // SAFETY: Taken above.
+        unsafe { bindings::mutex_unlock(lock) };
+        ret
+    }
+
+    fn finish_eviction(&self) -> Result<(), EvictError> {
+        let done = self.evict_pages();
+        self.update_state();
+        if done {
+            Ok(())
+        } else {
+            Err(EvictError::Pinned)
+        }
+    }
+
+    /// [`Self::try_evict`] after a look at what a scan asks for: with [`Busy::Wait`] the GPU gets
+    /// `jiffies` to be done with the object.
+    pub(crate) fn try_evict_idle(&self, busy: Busy, jiffies: usize) -> bool {
+        if busy == Busy::Wait && !matches!(self.wait_idle(jiffies, false), Ok(left) if left > 0) {
+            return false;
+        }
+        self.try_evict().is_ok()
+    }
+}
+
+/// Makes the translations of one evicted mapping again. Returns false when there is none left.
+///
+/// # Safety
+///
+/// `vm_bo` is valid, and the reservation lock of its object is held, which has its memory back.
+unsafe fn restore_one<T: DriverGpuVm>(
+    vm: &GpuVm<T>,
+    obj: &Locked<'_, ObjectOf<T>>,
+    vm_bo: *mut bindings::drm_gpuvm_bo,
+) -> Result<bool>
+where
+    ObjectOf<T>: DriverObject<Vm = T>,
+{
+    let find = |want: Option<(u64, u64)>| {
+        let mut found = None;
+        // SAFETY: Called with the operation lock held.
+        unsafe {
+            for_each_va::<T>(vm_bo, |va| {
+                let key = (va.addr(), va.range());
+                if va.evicted.get() && want.is_none_or(|want| want == key) {
+                    found = Some(core::ptr::from_ref(va));
+                }
+                found.is_none()
+            });
+        }
+        found
+    };
+
+    let guard = vm.state.lock();
+    let Some(va) = find(None) else {
+        return Ok(false);
+    };
+    // SAFETY: The operation lock is held.
+    let key = unsafe { ((*va).addr(), (*va).range()) };
+    drop(guard);
+
+    let mut reserve = T::reserve(vm, key.0, key.1)?;
+
+    let mut state = vm.state.lock();
+    // It may have been unmapped meanwhile, or cut: then the next call finds what is left.
+    let Some(va) = find(Some(key)) else {
+        return Ok(true);
+    };
+    // SAFETY: The operation lock is held for as long as the reference is used.
+    let va = unsafe { &*va };
+    let mut op = Op {
+        vm,
+        state: &mut *state,
+        reserve: &mut reserve,
+    };
+    T::begin(&mut op, key.0, key.1)?;
+    let ret = obj.segments().ok_or(ENODEV).and_then(|segments| {
+        T::map(
+            &mut op,
+            &MapStep {
+                addr: key.0,
+                range: key.1,
+                offset: va.offset(),
+                mapping: va.mapping()?,
+                segments,
+            },
+        )
+    });
+    if ret.is_ok() {
+        va.evicted.set(false);
+    }
+    T::end(&mut op);
+    ret.map(|()| true)
+}
+
+pub(super) unsafe extern "C" fn validate_callback<T>(
+    vm_bo: *mut bindings::drm_gpuvm_bo,
+    _exec: *mut bindings::drm_exec,
+) -> c_int
+where
+    T: DriverGpuVm,
+    ObjectOf<T>: DriverObject<Vm = T>,
+{
+    // SAFETY: The core calls this from `GpuVm::validate()`: the relation is valid, and the
+    // reservation lock of its object is held.
+    unsafe {
+        let vm = GpuVm::<T>::from_raw((*vm_bo).vm);
+        let obj = Locked::new(Object::<ObjectOf<T>>::from_raw((*vm_bo).obj));
+        from_result(|| {
+            if bindings::kx_signal_pending() {
+                return Err(EINTR);
+            }
+            obj.dma_map()?;
+            while restore_one(vm, &obj, vm_bo)? {}
+            bindings::drm_gpuvm_bo_evict(vm_bo, false);
+            obj.update_state();
+            Ok(0)
+        })
+    }
+}
+
+pub(super) unsafe extern "C" fn vm_bo_free_callback<T>(vm_bo: *mut bindings::drm_gpuvm_bo)
+where
+    T: DriverGpuVm,
+    ObjectOf<T>: DriverObject<Vm = T>,
+{
+    // SAFETY: The relation is gone from all lists; its object is alive for a moment longer, and
+    // no reservation lock is held, see `GpuVm::clean_up()`.
+    unsafe {
+        let obj = Object::<ObjectOf<T>>::from_raw((*vm_bo).obj);
+        obj.lock().update_state();
+        bindings::kfree(vm_bo.cast());
+    }
+}

@@ -1,0 +1,431 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Map and unmap operations.
+
+use super::{
+    super::gem::{stable_segments, DriverObject, Object, Pinned},
+    vm::{GpuVm, ObjectOf, VmBo},
+    DriverGpuVm, MapStep, Op, Part, RemapStep,
+};
+use crate::kernel_ext::bindings;
+use core::cell::Cell;
+use kernel::{
+    error::{from_result, to_result},
+    prelude::*,
+    sync::lock::{mutex::MutexBackend, Guard},
+    types::Opaque,
+};
+
+/// A mapping.
+///
+/// # Invariants
+///
+/// `va` is at offset zero. `evicted` is changed with the operation lock held.
+#[repr(C)]
+pub(super) struct Va<T: DriverGpuVm> {
+    va: Opaque<bindings::drm_gpuva>,
+    /// Whether the translations are gone because the memory is.
+    pub(super) evicted: Cell<bool>,
+    mapping: Option<T::Mapping>,
+}
+
+impl<T: DriverGpuVm> Va<T> {
+    fn new() -> Result<KBox<Self>> {
+        Ok(KBox::new(
+            Self {
+                va: Opaque::zeroed(),
+                evicted: Cell::new(false),
+                mapping: None,
+            },
+            GFP_KERNEL,
+        )?)
+    }
+
+    /// # Safety
+    ///
+    /// `va` is a mapping of an address space of `T`, whose operation lock is held during `'a`.
+    pub(super) unsafe fn from_raw<'a>(va: *mut bindings::drm_gpuva) -> &'a Self {
+        // SAFETY: All mappings are `Va<T>`, with `va` at offset zero.
+        unsafe { &*va.cast() }
+    }
+
+    pub(super) fn addr(&self) -> u64 {
+        // SAFETY: The mapping is initialised, and stable while the operation lock is held.
+        unsafe { (*self.va.get()).va.addr }
+    }
+
+    pub(super) fn range(&self) -> u64 {
+        // SAFETY: The mapping is initialised, and stable while the operation lock is held.
+        unsafe { (*self.va.get()).va.range }
+    }
+
+    pub(super) fn offset(&self) -> u64 {
+        // SAFETY: The mapping is initialised, and stable while the operation lock is held.
+        unsafe { (*self.va.get()).gem.offset }
+    }
+
+    pub(super) fn mapping(&self) -> Result<T::Mapping> {
+        self.mapping.ok_or(EINVAL)
+    }
+
+    fn object(&self) -> *mut bindings::drm_gem_object {
+        // SAFETY: As above.
+        unsafe { (*self.va.get()).gem.obj }
+    }
+}
+
+/// What an operation may need, set aside before the operation lock is taken.
+pub(crate) struct Prealloc<T: DriverGpuVm> {
+    /// One for a new mapping, and one for each end of the range where an old one may be cut.
+    vas: [Option<KBox<Va<T>>>; 3],
+    /// The driver's part.
+    pub(crate) reserve: T::Reserve,
+}
+
+impl<T: DriverGpuVm> Prealloc<T> {
+    /// Sets aside what mapping a range needs.
+    pub(crate) fn for_map(reserve: T::Reserve) -> Result<Self> {
+        Ok(Self {
+            vas: [Some(Va::new()?), Some(Va::new()?), Some(Va::new()?)],
+            reserve,
+        })
+    }
+
+    /// Sets aside what unmapping a range needs.
+    pub(crate) fn for_unmap(reserve: T::Reserve) -> Result<Self> {
+        Ok(Self {
+            vas: [Some(Va::new()?), Some(Va::new()?), None],
+            reserve,
+        })
+    }
+
+    /// Nothing, which is enough for operations that cut no mapping and make none.
+    pub(crate) fn empty() -> Self {
+        Self {
+            vas: [None, None, None],
+            reserve: T::Reserve::default(),
+        }
+    }
+
+    fn take_va(vas: &mut [Option<KBox<Va<T>>>; 3]) -> Result<KBox<Va<T>>> {
+        vas.iter_mut().find_map(Option::take).ok_or(EINVAL)
+    }
+}
+
+/// A mapping to make.
+pub(crate) struct MapRequest<'a, T>
+where
+    T: DriverGpuVm,
+{
+    /// First address.
+    pub(crate) addr: u64,
+    /// Number of bytes.
+    pub(crate) range: u64,
+    /// Where in the object the first byte is.
+    pub(crate) offset: u64,
+    /// The driver's data.
+    pub(crate) mapping: T::Mapping,
+    /// The object's relation to the address space.
+    pub(crate) vm_bo: &'a VmBo<T>,
+    /// The object.
+    pub(crate) pinned: &'a Pinned<ObjectOf<T>>,
+}
+
+/// The operation lock of an address space, held until it is dropped.
+pub(crate) struct OpGuard<'a, T: DriverGpuVm> {
+    pub(super) vm: &'a GpuVm<T>,
+    pub(super) state: Guard<'a, T::State, MutexBackend>,
+}
+
+/// What the callbacks of one operation work on.
+struct Context<'a, T: DriverGpuVm> {
+    op: Op<'a, T>,
+    vas: &'a mut [Option<KBox<Va<T>>>; 3],
+    map: Option<(&'a VmBo<T>, T::Mapping)>,
+}
+
+impl<'a, T: DriverGpuVm> OpGuard<'a, T> {
+    pub(super) fn new(vm: &'a GpuVm<T>, state: Guard<'a, T::State, MutexBackend>) -> Self {
+        Self { vm, state }
+    }
+
+    /// What the lock owns.
+    pub(crate) fn state(&mut self) -> &mut T::State {
+        &mut self.state
+    }
+
+    /// The address space.
+    pub(crate) fn vm(&self) -> &'a GpuVm<T> {
+        self.vm
+    }
+
+    /// Makes a mapping, in place of whatever is in its range.
+    pub(crate) fn map(&mut self, req: &MapRequest<'_, T>, prealloc: &mut Prealloc<T>) -> Result {
+        // SAFETY: The entry is valid, as `vm_bo` holds a reference.
+        let (vm, obj) = unsafe { ((*req.vm_bo.0.as_ptr()).vm, (*req.vm_bo.0.as_ptr()).obj) };
+        if vm != self.vm.as_raw() || obj != req.pinned.object().as_raw() {
+            return Err(EINVAL);
+        }
+        let c_req = bindings::drm_gpuvm_map_req {
+            map: bindings::drm_gpuva_op_map {
+                va: bindings::drm_gpuva_op_map__bindgen_ty_1 {
+                    addr: req.addr,
+                    range: req.range,
+                },
+                gem: bindings::drm_gpuva_op_map__bindgen_ty_2 {
+                    offset: req.offset,
+                    obj,
+                },
+            },
+        };
+        self.run(
+            req.addr,
+            req.range,
+            Some((req.vm_bo, req.mapping)),
+            prealloc,
+            // SAFETY: The address space is valid, its operation lock is held, and `ctx` is what
+            // the callbacks expect.
+            |vm, ctx| to_result(unsafe { bindings::drm_gpuvm_sm_map(vm, ctx, &c_req) }),
+        )
+    }
+
+    /// Takes all mappings out of a range.
+    pub(crate) fn unmap(&mut self, addr: u64, range: u64, prealloc: &mut Prealloc<T>) -> Result {
+        self.run(addr, range, None, prealloc, |vm, ctx| {
+            // SAFETY: As above.
+            to_result(unsafe { bindings::drm_gpuvm_sm_unmap(vm, ctx, addr, range) })
+        })
+    }
+
+    fn run<'b>(
+        &'b mut self,
+        addr: u64,
+        range: u64,
+        map: Option<(&'b VmBo<T>, T::Mapping)>,
+        prealloc: &'b mut Prealloc<T>,
+        f: impl FnOnce(*mut bindings::drm_gpuvm, *mut c_void) -> Result,
+    ) -> Result {
+        let vm = self.vm;
+        let mut ctx = Context {
+            op: Op {
+                vm,
+                state: &mut self.state,
+                reserve: &mut prealloc.reserve,
+            },
+            vas: &mut prealloc.vas,
+            map,
+        };
+        T::begin(&mut ctx.op, addr, range)?;
+        let ret = f(vm.as_raw(), (&raw mut ctx).cast());
+        T::end(&mut ctx.op);
+        ret
+    }
+
+    /// Calls `f` for the object of every mapping, in the order of addresses, until it returns
+    /// false; an object with several mappings comes several times.
+    pub(crate) fn for_each_object(&self, mut f: impl FnMut(&Object<ObjectOf<T>>) -> bool) {
+        const ENTRY: usize = core::mem::offset_of!(bindings::drm_gpuva, rb)
+            + core::mem::offset_of!(bindings::drm_gpuva__bindgen_ty_3, entry);
+
+        // SAFETY: The address space is valid, and its list stable while the lock is held.
+        let head = unsafe { &raw mut (*self.vm.as_raw()).rb.list };
+        // SAFETY: As above.
+        let mut pos = unsafe { (*head).next };
+        while pos != head {
+            // SAFETY: All entries of the list are the `rb.entry` of a `drm_gpuva`.
+            let va = unsafe { pos.byte_sub(ENTRY) }.cast::<bindings::drm_gpuva>();
+            // SAFETY: As above; a mapping holds a reference on its object.
+            let obj = unsafe { Object::from_raw((*va).gem.obj) };
+            if !f(obj) {
+                return;
+            }
+            // SAFETY: As above.
+            pos = unsafe { (*pos).next };
+        }
+    }
+}
+
+/// Runs a callback of the C side with its arguments in the form of this file.
+///
+/// # Safety
+///
+/// `ctx` is the context that [`OpGuard::run`] passed in.
+unsafe fn with_context<T: DriverGpuVm>(
+    ctx: *mut c_void,
+    f: impl FnOnce(&mut Context<'_, T>) -> Result,
+) -> c_int {
+    // SAFETY: The caller promises it; nobody else uses the context during a callback.
+    let ctx = unsafe { &mut *ctx.cast::<Context<'_, T>>() };
+    from_result(|| {
+        f(ctx)?;
+        Ok(0)
+    })
+}
+
+/// Puts a mapping into the list of its object.
+fn link<T: DriverGpuVm>(va: KBox<Va<T>>, vm_bo: *mut bindings::drm_gpuvm_bo) {
+    let va = KBox::into_raw(va).cast::<bindings::drm_gpuva>();
+    // SAFETY: Mapping, relation and object are valid; the mapping takes a reference on `vm_bo`
+    // and belongs to the address space from now on.
+    unsafe {
+        let lock = &raw mut (*(*vm_bo).obj).gpuva.lock;
+        bindings::mutex_lock(lock);
+        bindings::drm_gpuva_link(va, vm_bo);
+        bindings::mutex_unlock(lock);
+    }
+}
+
+/// Frees a mapping that the address space does not know any more.
+///
+/// # Safety
+///
+/// `va` is a `Va<T>` that was linked and has been removed.
+unsafe fn unlink<T: DriverGpuVm>(va: *mut bindings::drm_gpuva) {
+    // SAFETY: The caller promises it. The reference on the relation is given up later.
+    unsafe {
+        bindings::drm_gpuva_unlink_defer(va);
+        drop(KBox::from_raw(va.cast::<Va<T>>()));
+    }
+}
+
+pub(super) unsafe extern "C" fn step_map_callback<T>(
+    op: *mut bindings::drm_gpuva_op,
+    ctx: *mut c_void,
+) -> c_int
+where
+    T: DriverGpuVm,
+    ObjectOf<T>: DriverObject<Vm = T>,
+{
+    // SAFETY: The core calls this during `OpGuard::map()`, for a step of the kind map.
+    unsafe {
+        with_context::<T>(ctx, |ctx| {
+            let op = &mut (*op).__bindgen_anon_1.map;
+            let (vm_bo, mapping) = ctx.map.ok_or(EINVAL)?;
+            op.gem.offset = T::offset(mapping, op.va.addr, op.gem.offset);
+
+            let mut va = Prealloc::take_va(ctx.vas)?;
+            va.mapping = Some(mapping);
+            // The request keeps the object pinned.
+            let obj = Object::<ObjectOf<T>>::from_raw(op.gem.obj);
+            T::map(
+                &mut ctx.op,
+                &MapStep {
+                    addr: op.va.addr,
+                    range: op.va.range,
+                    offset: op.gem.offset,
+                    mapping,
+                    segments: stable_segments(obj).ok_or(ENODEV)?,
+                },
+            )?;
+            bindings::drm_gpuva_map(ctx.op.vm.as_raw(), va.va.get(), op);
+            link(va, vm_bo.0.as_ptr());
+            Ok(())
+        })
+    }
+}
+
+/// The part of a mapping that a step of the kind remap keeps at one side.
+///
+/// # Safety
+///
+/// `op` is null or valid.
+unsafe fn part<T: DriverGpuVm>(
+    op: *mut bindings::drm_gpuva_op_map,
+    mapping: T::Mapping,
+) -> Option<Part> {
+    // SAFETY: The caller promises it.
+    let op = unsafe { op.as_mut() }?;
+    op.gem.offset = T::offset(mapping, op.va.addr, op.gem.offset);
+    Some(Part {
+        addr: op.va.addr,
+        range: op.va.range,
+        offset: op.gem.offset,
+    })
+}
+
+pub(super) unsafe extern "C" fn step_remap_callback<T>(
+    op: *mut bindings::drm_gpuva_op,
+    ctx: *mut c_void,
+) -> c_int
+where
+    T: DriverGpuVm,
+    ObjectOf<T>: DriverObject<Vm = T>,
+{
+    // SAFETY: The core calls this during an operation, for a step of the kind remap.
+    unsafe {
+        with_context::<T>(ctx, |ctx| {
+            let op = &(*op).__bindgen_anon_1.remap;
+            let old_ptr = (*op.unmap).va;
+            let old = Va::<T>::from_raw(old_ptr);
+            let mapping = old.mapping()?;
+            let prev = part::<T>(op.prev, mapping);
+            let next = part::<T>(op.next, mapping);
+
+            let mut new_prev = match prev {
+                Some(_) => Some(Prealloc::take_va(ctx.vas)?),
+                None => None,
+            };
+            let mut new_next = match next {
+                Some(_) => Some(Prealloc::take_va(ctx.vas)?),
+                None => None,
+            };
+
+            if !old.evicted.get() {
+                let start = prev.map_or(old.addr(), |p| p.addr + p.range);
+                let end = next.map_or(old.addr() + old.range(), |p| p.addr);
+                // Not evicted, and the operation lock is held: the memory stays.
+                let obj = Object::<ObjectOf<T>>::from_raw(old.object());
+                T::remap(
+                    &mut ctx.op,
+                    &RemapStep {
+                        addr: start,
+                        range: end - start,
+                        prev,
+                        next,
+                        mapping,
+                        segments: stable_segments(obj).ok_or(ENODEV)?,
+                    },
+                )?;
+            }
+
+            for va in [&mut new_prev, &mut new_next].into_iter().flatten() {
+                va.mapping = Some(mapping);
+                va.evicted.set(old.evicted.get());
+            }
+            let raw = |va: &mut Option<KBox<Va<T>>>| {
+                va.as_mut()
+                    .map_or(core::ptr::null_mut(), |va| va.va.get())
+            };
+            let vm_bo = (*old.va.get()).vm_bo;
+            bindings::drm_gpuva_remap(raw(&mut new_prev), raw(&mut new_next), op);
+            for va in [new_prev, new_next].into_iter().flatten() {
+                link(va, vm_bo);
+            }
+            unlink::<T>(old_ptr);
+            Ok(())
+        })
+    }
+}
+
+pub(super) unsafe extern "C" fn step_unmap_callback<T>(
+    op: *mut bindings::drm_gpuva_op,
+    ctx: *mut c_void,
+) -> c_int
+where
+    T: DriverGpuVm,
+    ObjectOf<T>: DriverObject<Vm = T>,
+{
+    // SAFETY: The core calls this during an operation, for a step of the kind unmap.
+    unsafe {
+        with_context::<T>(ctx, |ctx| {
+            let op = &(*op).__bindgen_anon_1.unmap;
+            let old = Va::<T>::from_raw(op.va);
+            if !old.evicted.get() {
+                T::unmap(&mut ctx.op, old.addr(), old.range());
+            }
+            bindings::drm_gpuva_unmap(op);
+            unlink::<T>(op.va);
+            Ok(())
+        })
+    }
+}

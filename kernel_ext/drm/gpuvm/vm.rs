@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The address space, and its relation to an object.
+
+use super::{
+    super::{
+        device::Device,
+        exec::{Exec, LockSet},
+        gem::{DriverObject, MappingsLocked, Object, ResvObject},
+        Driver,
+    },
+    evict, ops,
+    ops::OpGuard,
+    DriverGpuVm,
+};
+use crate::kernel_ext::{bindings, registry};
+use core::{cell::UnsafeCell, marker::PhantomData, ops::Deref, ptr::NonNull};
+use kernel::{
+    error::to_result,
+    new_mutex,
+    prelude::*,
+    seq_file::SeqFile,
+    sync::{
+        aref::{ARef, AlwaysRefCounted},
+        Mutex,
+    },
+    types::Opaque,
+};
+
+/// The class of objects that are mapped in an address space.
+pub(in super::super) type ObjectOf<T> = <<T as DriverGpuVm>::Driver as Driver>::Object;
+
+/// A GPU address space.
+///
+/// # Invariants
+///
+/// `vm` is initialised, and alive while its reference count is not zero. All objects mapped in it
+/// are `Object<ObjectOf<T>>`, and it is the only kind of address space they are mapped in.
+#[repr(C)]
+#[pin_data]
+pub(crate) struct GpuVm<T: DriverGpuVm> {
+    #[pin]
+    vm: Opaque<bindings::drm_gpuvm>,
+    #[pin]
+    pub(super) state: Mutex<T::State>,
+    resv: ARef<ResvObject>,
+    /// The place in the list of all address spaces of the device.
+    id: UnsafeCell<Option<registry::Id>>,
+    #[pin]
+    data: T,
+    /// The C side does not keep the device for an address space without a file.
+    dev: ARef<Device<T::Driver>>,
+}
+
+impl<T> GpuVm<T>
+where
+    T: DriverGpuVm,
+    ObjectOf<T>: DriverObject<Vm = T>,
+{
+    const OPS: bindings::drm_gpuvm_ops = bindings::drm_gpuvm_ops {
+        vm_free: Some(Self::free_callback),
+        op_alloc: None,
+        op_free: None,
+        vm_bo_alloc: None,
+        vm_bo_free: Some(evict::vm_bo_free_callback::<T>),
+        vm_bo_validate: Some(evict::validate_callback::<T>),
+        sm_step_map: Some(ops::step_map_callback::<T>),
+        sm_step_remap: Some(ops::step_remap_callback::<T>),
+        sm_step_unmap: Some(ops::step_unmap_callback::<T>),
+    };
+
+    /// Creates an address space for addresses below `range`.
+    pub(crate) fn new(
+        dev: &Device<T::Driver>,
+        name: &'static CStr,
+        range: u64,
+        state: T::State,
+        data: impl PinInit<T, Error>,
+    ) -> Result<ARef<Self>> {
+        let resv = ResvObject::new(dev)?;
+        let this = KBox::try_pin_init(
+            try_pin_init!(Self {
+                vm: Opaque::zeroed(),
+                state <- new_mutex!(state, "GpuVm::state"),
+                resv,
+                id: UnsafeCell::new(None),
+                data <- data,
+                dev: dev.into(),
+            }? Error),
+            GFP_KERNEL,
+        )?;
+        // SAFETY: The allocation does not move: its memory is freed by `free_callback()` only.
+        let this = KBox::into_raw(unsafe { Pin::into_inner_unchecked(this) });
+        // SAFETY: `this` is valid and not shared yet; the C side takes references on the device
+        // and on `resv`.
+        unsafe {
+            bindings::drm_gpuvm_init(
+                (*this).vm.get(),
+                name.as_char_ptr(),
+                bindings::drm_gpuvm_flags_DRM_GPUVM_RESV_PROTECTED
+                    | bindings::drm_gpuvm_flags_DRM_GPUVM_IMMEDIATE_MODE,
+                dev.as_raw(),
+                (*this).resv.as_raw(),
+                0,
+                range,
+                0,
+                0,
+                &Self::OPS,
+            );
+        }
+        // INVARIANT: Initialised above.
+        // SAFETY: The count is one since the initialisation, and it is ours.
+        let this = unsafe { ARef::from_raw(NonNull::new_unchecked(this)) };
+        // SAFETY: `free_callback()` removes it. Nobody else knows the address space yet.
+        unsafe { *this.id.get() = Some(T::registry(dev).insert(NonNull::from(&*this))?) };
+        Ok(this)
+    }
+
+    unsafe extern "C" fn free_callback(vm: *mut bindings::drm_gpuvm) {
+        let this = vm.cast::<Self>();
+        // SAFETY: `vm` is at offset zero of the allocation of `new()`, and the last reference is
+        // gone. What the device has of it is released while the registry still knows it.
+        unsafe {
+            T::release(&*this);
+            if let Some(id) = *(*this).id.get() {
+                T::registry((*this).dev()).remove(id);
+            }
+            drop(KBox::from_raw(this));
+        }
+    }
+
+    /// Returns what relates an object to this address space, made when it is not there yet.
+    ///
+    /// The caller keeps the object pinned until its mappings are made, and calls
+    /// [`Self::clean_up`] some time later.
+    pub(crate) fn obtain_bo(&self, obj: &Object<ObjectOf<T>>) -> Result<VmBo<T>> {
+        // SAFETY: Address space and object are valid; the function takes references on both.
+        let vm_bo = unsafe { bindings::drm_gpuvm_bo_create(self.as_raw(), obj.as_raw()) };
+        let vm_bo = NonNull::new(vm_bo).ok_or(ENOMEM)?;
+        // SAFETY: We own the reference just made, and give it up for the one returned.
+        let vm_bo = unsafe { bindings::drm_gpuvm_bo_obtain_prealloc(vm_bo.as_ptr()) };
+        // SAFETY: The function returns a valid reference.
+        let vm_bo = VmBo(unsafe { NonNull::new_unchecked(vm_bo) }, PhantomData);
+        if !obj.is_private_to(&self.resv) {
+            let _lock = self.resv.lock();
+            // SAFETY: The reservation lock protects the list of external objects.
+            unsafe { bindings::drm_gpuvm_bo_extobj_add(vm_bo.0.as_ptr()) };
+        }
+        Ok(vm_bo)
+    }
+
+    /// Adds the locks of the address space and of all shared objects mapped in it to a set.
+    pub(crate) fn lock_all(&self, set: &LockSet<'_>) -> Result {
+        // SAFETY: Address space and set are valid.
+        unsafe {
+            to_result(bindings::drm_gpuvm_prepare_vm(self.as_raw(), set.as_raw(), 0))?;
+            to_result(bindings::drm_gpuvm_prepare_objects(
+                self.as_raw(),
+                set.as_raw(),
+                0,
+            ))
+        }
+    }
+
+    /// Brings all evicted objects of the address space back, with their mappings. All locks of
+    /// [`Self::lock_all`] are held in `exec`. Stops at the first error: `ENOMEM`, `EIO`, `EINTR`
+    /// or `ENODEV`; the objects before it are back.
+    pub(crate) fn validate(&self, exec: Pin<&Exec>) -> Result {
+        // SAFETY: Address space and set are valid.
+        to_result(unsafe { bindings::drm_gpuvm_validate(self.as_raw(), exec.as_raw()) })
+    }
+
+    /// Frees what operations left behind because they ran under the operation lock. No
+    /// reservation lock may be held.
+    pub(crate) fn clean_up(&self) {
+        // SAFETY: The address space is valid.
+        unsafe { bindings::drm_gpuvm_bo_deferred_cleanup(self.as_raw()) };
+    }
+}
+
+impl<T: DriverGpuVm> GpuVm<T> {
+    pub(crate) fn as_raw(&self) -> *mut bindings::drm_gpuvm {
+        self.vm.get()
+    }
+
+    /// # Safety
+    ///
+    /// `ptr` is the `vm` of a `GpuVm<T>` that outlives `'a`.
+    pub(super) unsafe fn from_raw<'a>(ptr: *mut bindings::drm_gpuvm) -> &'a Self {
+        // SAFETY: `vm` is at offset zero (`repr(C)`), and alive as the caller promises.
+        unsafe { &*ptr.cast() }
+    }
+
+    /// The device of the address space.
+    pub(crate) fn dev(&self) -> &ARef<Device<T::Driver>> {
+        &self.dev
+    }
+
+    /// The object whose reservation lock the private objects of this address space share.
+    pub(crate) fn resv(&self) -> &ARef<ResvObject> {
+        &self.resv
+    }
+
+    /// Takes the operation lock.
+    pub(crate) fn lock(&self) -> OpGuard<'_, T> {
+        OpGuard::new(self, self.state.lock())
+    }
+
+    /// Writes a table of all mappings, in the form of all drivers that use `drm_gpuvm`.
+    pub(crate) fn show(&self, m: &SeqFile) -> Result {
+        let _guard = self.state.lock();
+        // SAFETY: The operation lock keeps the mappings as they are.
+        to_result(unsafe {
+            bindings::drm_debugfs_gpuva_info(core::ptr::from_ref(m).cast_mut().cast(), self.as_raw())
+        })
+    }
+}
+
+impl<T: DriverGpuVm> Deref for GpuVm<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.data
+    }
+}
+
+// SAFETY: The reference count of an address space is atomic; it dies with it.
+unsafe impl<T: DriverGpuVm> AlwaysRefCounted for GpuVm<T> {
+    fn inc_ref(&self) {
+        // SAFETY: A shared reference shows that the count is not zero.
+        unsafe { bindings::drm_gpuvm_get(self.as_raw()) };
+    }
+
+    unsafe fn dec_ref(obj: NonNull<Self>) {
+        // SAFETY: The caller gives up a reference it owns.
+        unsafe { bindings::drm_gpuvm_put(obj.cast().as_ptr()) };
+    }
+}
+
+// SAFETY: The C side gives the reference only while the count is not zero.
+unsafe impl<T: DriverGpuVm> registry::TryGet for GpuVm<T> {
+    unsafe fn get_unless_zero(ptr: NonNull<Self>) -> Option<ARef<Self>> {
+        // SAFETY: The caller promises valid memory.
+        unsafe { bindings::kx_drm_gpuvm_get_unless_zero(ptr.cast().as_ptr()) }
+            // SAFETY: We own the reference just taken.
+            .then(|| unsafe { ARef::from_raw(ptr) })
+    }
+}
+
+// SAFETY: Nothing in an address space belongs to a thread; its parts are `Send`.
+unsafe impl<T: DriverGpuVm> Send for GpuVm<T> {}
+// SAFETY: What is not the driver's is under the operation lock or a reservation lock.
+unsafe impl<T: DriverGpuVm> Sync for GpuVm<T> {}
+
+/// What relates an object to an address space it is, or will be, mapped in.
+///
+/// # Invariants
+///
+/// The pointer is valid, and comes with a reference.
+pub(crate) struct VmBo<T: DriverGpuVm>(pub(super) NonNull<bindings::drm_gpuvm_bo>, PhantomData<T>);
+
+// SAFETY: The reference may be given up by any thread.
+unsafe impl<T: DriverGpuVm> Send for VmBo<T> {}
+
+impl<T: DriverGpuVm> Drop for VmBo<T> {
+    fn drop(&mut self) {
+        // The last reference may not be dropped here, under whatever locks: `GpuVm::clean_up()`
+        // does.
+        // SAFETY: We own a reference.
+        unsafe { bindings::drm_gpuvm_bo_put_deferred(self.0.as_ptr()) };
+    }
+}
+
+impl<O> MappingsLocked<'_, O>
+where
+    O: DriverObject,
+{
+    /// Calls `f` for every address space that the object is related to, until it returns false.
+    pub(crate) fn for_each_vm(&self, mut f: impl FnMut(&GpuVm<O::Vm>) -> bool) {
+        self.for_each_vm_bo(|vm_bo| {
+            // SAFETY: The entry, and with it its address space, are alive while the lock is held,
+            // and all are of this kind.
+            f(unsafe { GpuVm::from_raw((*vm_bo.as_ptr()).vm) })
+        });
+    }
+
+}

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Page tables of the format ARM_64_LPAE_S1, with pages of 4 KiB and blocks of 2 MiB.
+//!
+//! `rust/kernel` has these as well, but ties them to a bound device and lets them allocate when
+//! they map. Here the tables for an operation come from a [`TableReserve`] that the caller filled
+//! before, as mapping happens under locks that are taken in reclaim; and the tables may be freed
+//! before the last reference on what holds them, when the device goes away.
+//!
+//! C header: [`include/linux/io-pgtable.h`](srctree/include/linux/io-pgtable.h)
+
+use super::bindings;
+use core::{cell::Cell, ptr::NonNull};
+use kernel::{device, prelude::*, sizes::SZ_4K};
+
+/// The size of a page.
+pub(crate) const PAGE: u64 = 0x1000;
+/// The size of a block.
+pub(crate) const BLOCK: u64 = 0x20_0000;
+
+/// Reads are allowed (`IOMMU_READ`).
+pub(crate) const READ: u32 = bindings::IOMMU_READ;
+/// Writes are allowed (`IOMMU_WRITE`).
+pub(crate) const WRITE: u32 = bindings::IOMMU_WRITE;
+/// Accesses go through the caches (`IOMMU_CACHE`).
+pub(crate) const CACHE: u32 = bindings::IOMMU_CACHE;
+/// Instruction fetches are not allowed (`IOMMU_NOEXEC`).
+pub(crate) const NOEXEC: u32 = bindings::IOMMU_NOEXEC;
+
+/// Zeroed tables, set aside for operations that may not allocate.
+#[derive(Default)]
+pub(crate) struct TableReserve {
+    tables: KVec<Table>,
+}
+
+/// Memory for one table.
+struct Table(NonNull<c_void>);
+
+// SAFETY: A page of memory belongs to no thread.
+unsafe impl Send for Table {}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        // SAFETY: The page came from `kx_alloc_table()`.
+        unsafe { bindings::kx_free_table(self.0.as_ptr()) };
+    }
+}
+
+impl TableReserve {
+    /// How many tables mapping a range can need at the most: one for each part of the range that
+    /// an entry of a table of level 0, 1 or 2 stands for. `None` where the range does not exist.
+    pub(crate) fn tables_for_map(addr: u64, range: u64) -> Option<usize> {
+        let last = addr.checked_add(range.checked_sub(1)?)?;
+        let count = |shift: u32| (last >> shift) - (addr >> shift) + 1;
+        usize::try_from(count(39) + count(30) + count(21)).ok()
+    }
+
+    /// How many tables unmapping a range can need at the most: one for each end of the range that
+    /// may be in the middle of a block.
+    pub(crate) fn tables_for_unmap(addr: u64, range: u64) -> Option<usize> {
+        let end = addr.checked_add(range)?;
+        let cut = |at: u64| at % BLOCK != 0;
+        Some(match (cut(addr), cut(end)) {
+            (false, false) => 0,
+            (true, true) if addr / BLOCK != end / BLOCK => 2,
+            _ => 1,
+        })
+    }
+
+    /// Sets `count` tables aside.
+    pub(crate) fn new(count: usize) -> Result<Self> {
+        let mut tables = KVec::with_capacity(count, GFP_KERNEL)?;
+        for _ in 0..count {
+            // SAFETY: Allocates a page.
+            let table = unsafe { bindings::kx_alloc_table(bindings::GFP_KERNEL) };
+            tables.push(Table(NonNull::new(table).ok_or(ENOMEM)?), GFP_KERNEL)?;
+        }
+        Ok(Self { tables })
+    }
+}
+
+/// Where the C side finds tables: shared by its callbacks and [`PageTable`].
+struct Source {
+    /// The reserve of the operation that is going on.
+    reserve: Cell<*mut TableReserve>,
+}
+
+/// A set of page tables.
+///
+/// # Invariants
+///
+/// `ops` is valid, and has `source` as its cookie. `source.reserve` is null, or valid during a
+/// call into `ops`.
+pub(crate) struct PageTable {
+    ops: NonNull<bindings::io_pgtable_ops>,
+    source: KBox<Source>,
+}
+
+// SAFETY: Page tables belong to no thread.
+unsafe impl Send for PageTable {}
+
+unsafe extern "C" fn alloc_callback(
+    cookie: *mut c_void,
+    size: usize,
+    gfp: bindings::gfp_t,
+) -> *mut c_void {
+    // SAFETY: The cookie is the source of the page table.
+    let source = unsafe { &*cookie.cast::<Source>() };
+    if size != SZ_4K {
+        return core::ptr::null_mut();
+    }
+    // SAFETY: Valid during the call we are called from.
+    match unsafe { source.reserve.get().as_mut() } {
+        Some(reserve) => match reserve.tables.pop() {
+            Some(table) => {
+                let ptr = table.0.as_ptr();
+                core::mem::forget(table);
+                ptr
+            }
+            None => core::ptr::null_mut(),
+        },
+        // The root table, made by `PageTable::new()`, where allocating is fine.
+        // SAFETY: Allocates a page.
+        None => unsafe { bindings::kx_alloc_table(gfp) },
+    }
+}
+
+unsafe extern "C" fn free_callback(_cookie: *mut c_void, table: *mut c_void, _size: usize) {
+    // SAFETY: The table came from `alloc_callback()`.
+    unsafe { bindings::kx_free_table(table) };
+}
+
+impl PageTable {
+    /// Makes an empty page table for addresses of `ias` bits and memory of `oas` bits, whose
+    /// walks are coherent with the CPU's caches or not. The caller drops it before `dev` is
+    /// unbound.
+    pub(crate) fn new(
+        dev: &device::Device,
+        ias: u32,
+        oas: u32,
+        coherent: bool,
+    ) -> Result<Self> {
+        let source = KBox::new(
+            Source {
+                reserve: Cell::new(core::ptr::null_mut()),
+            },
+            GFP_KERNEL,
+        )?;
+        // SAFETY: The device is valid; the callbacks and their cookie live longer than the tables.
+        let ops = unsafe {
+            bindings::kx_io_pgtable_arm_s1_alloc(
+                core::ptr::from_ref(dev).cast_mut().cast(),
+                ias,
+                oas,
+                coherent,
+                Some(alloc_callback),
+                Some(free_callback),
+                (&raw const *source).cast_mut().cast(),
+            )
+        };
+        // INVARIANT: As given above.
+        Ok(Self {
+            // The C side returns null for all errors, of which memory is the likely one.
+            ops: NonNull::new(ops).ok_or(ENOMEM)?,
+            source,
+        })
+    }
+
+    /// The physical address of the root table.
+    pub(crate) fn root(&self) -> u64 {
+        // SAFETY: `ops` is valid.
+        unsafe { bindings::kx_io_pgtable_arm_s1_ttbr(self.ops.as_ptr()) }
+    }
+
+    /// The memory attributes that entries refer to, as a CPU has them in `MAIR_ELx`.
+    pub(crate) fn mair(&self) -> u64 {
+        // SAFETY: As above.
+        unsafe { bindings::kx_io_pgtable_arm_s1_mair(self.ops.as_ptr()) }
+    }
+
+    /// Maps `range` bytes of memory at `pa`, with blocks where both addresses allow it. Tables
+    /// come from `reserve`. On an error nothing of it stays mapped.
+    pub(crate) fn map(
+        &mut self,
+        addr: u64,
+        pa: u64,
+        range: u64,
+        prot: u32,
+        reserve: &mut TableReserve,
+    ) -> Result {
+        let mut done = 0;
+        while done < range {
+            let (size, count) = chunk(addr + done | pa + done, range - done, addr + done);
+            let mut mapped = 0;
+            self.source.reserve.set(reserve);
+            // SAFETY: `ops` is valid, and `reserve` during the call.
+            let ret = unsafe {
+                bindings::kx_io_pgtable_map(
+                    self.ops.as_ptr(),
+                    (addr + done) as _,
+                    (pa + done) as _,
+                    size as _,
+                    count as _,
+                    prot as c_int,
+                    &mut mapped,
+                )
+            };
+            self.source.reserve.set(core::ptr::null_mut());
+            done += mapped as u64;
+            if ret != 0 || mapped == 0 {
+                self.unmap(addr, done);
+                return Err(if ret == 0 {
+                    ENOMEM
+                } else {
+                    Error::from_errno(ret)
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the translations of a range away that is mapped as a whole, and whose ends are not in
+    /// the middle of a block.
+    pub(crate) fn unmap(&mut self, addr: u64, range: u64) {
+        let mut done = 0;
+        while done < range {
+            let (size, count) = chunk(addr + done, range - done, addr + done);
+            // SAFETY: `ops` is valid. Unmapping allocates nothing.
+            let unmapped = unsafe {
+                bindings::kx_io_pgtable_unmap(
+                    self.ops.as_ptr(),
+                    (addr + done) as _,
+                    size as _,
+                    count as _,
+                )
+            };
+            // A hole would be a fault of ours; step over it instead of leaving the rest mapped.
+            done += (unmapped as u64).max(PAGE);
+        }
+    }
+
+    /// Whether an address is mapped by a block.
+    pub(crate) fn is_block(&self, addr: u64) -> bool {
+        // SAFETY: `ops` is valid.
+        unsafe { bindings::kx_io_pgtable_is_block(self.ops.as_ptr(), addr as _) }
+    }
+}
+
+impl Drop for PageTable {
+    fn drop(&mut self) {
+        // SAFETY: `ops` is valid, and used no more.
+        unsafe { bindings::free_io_pgtable_ops(self.ops.as_ptr()) };
+    }
+}
+
+/// The size of the entries, and how many of them, with which to begin a range of `range` bytes:
+/// pages up to the next address where a block can begin, or blocks. `align` has the low bits of
+/// all addresses that must be aligned; `addr` is where the range begins.
+pub(crate) fn chunk(align: u64, range: u64, addr: u64) -> (u64, u64) {
+    if align % BLOCK == 0 && range >= BLOCK {
+        return (BLOCK, range / BLOCK);
+    }
+    let to_block = BLOCK - addr % BLOCK;
+    (PAGE, to_block.min(range).div_ceil(PAGE))
+}
