@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Shrinkers: what the kernel asks for memory when it is short.
+//!
+//! C header: [`include/linux/shrinker.h`](srctree/include/linux/shrinker.h)
+
+use super::bindings;
+use core::ptr::NonNull;
+use kernel::{prelude::*, sync::aref::{ARef, AlwaysRefCounted}};
+
+/// What a shrinker is asked.
+#[derive(Clone, Copy)]
+pub(crate) struct ShrinkControl {
+    /// How many objects to scan.
+    pub(crate) nr_to_scan: usize,
+    /// Whether the caller is in a place where waiting is allowed.
+    pub(crate) may_block: bool,
+}
+
+/// What a scan came to.
+pub(crate) enum Scanned {
+    /// So many objects were freed.
+    Freed(usize),
+    /// No progress is possible now: do not ask again soon.
+    Stop,
+}
+
+/// A cache that can be shrunk.
+pub(crate) trait Shrink: AlwaysRefCounted + Send + Sync + 'static {
+    /// The name, for people to look at.
+    const NAME: &'static CStr;
+
+    /// About how many objects could be freed.
+    fn count(&self, control: ShrinkControl) -> usize;
+
+    /// Tries to free objects.
+    fn scan(&self, control: ShrinkControl) -> Scanned;
+}
+
+/// A registered shrinker.
+///
+/// # Invariants
+///
+/// `shrinker` is registered and its private data is the address of `data`.
+pub(crate) struct Registration<T: Shrink> {
+    shrinker: NonNull<bindings::shrinker>,
+    data: ARef<T>,
+}
+
+// What is registered is behind pointers, and does not move with it.
+impl<T: Shrink> Unpin for Registration<T> {}
+
+// SAFETY: A registration may be ended by any thread.
+unsafe impl<T: Shrink> Send for Registration<T> {}
+// SAFETY: There is nothing to do with a shared one.
+unsafe impl<T: Shrink> Sync for Registration<T> {}
+
+impl<T: Shrink> Registration<T> {
+    /// Registers a shrinker. `ENOMEM`.
+    pub(crate) fn new(data: ARef<T>) -> Result<Self> {
+        // SAFETY: The format takes one string.
+        let shrinker = unsafe {
+            bindings::shrinker_alloc(0, c"%s".as_char_ptr(), T::NAME.as_char_ptr())
+        };
+        let shrinker = NonNull::new(shrinker).ok_or(ENOMEM)?;
+        // SAFETY: The shrinker is ours until it is registered; the data lives longer.
+        unsafe {
+            let s = shrinker.as_ptr();
+            (*s).count_objects = Some(count_callback::<T>);
+            (*s).scan_objects = Some(scan_callback::<T>);
+            (*s).private_data = core::ptr::from_ref::<T>(&data).cast_mut().cast();
+            bindings::shrinker_register(s);
+        }
+        // INVARIANT: Registered above.
+        Ok(Self {
+            shrinker,
+            data,
+        })
+    }
+
+    /// What is shrunk.
+    pub(crate) fn data(&self) -> &ARef<T> {
+        &self.data
+    }
+}
+
+impl<T: Shrink> Drop for Registration<T> {
+    fn drop(&mut self) {
+        // SAFETY: Registered; this waits for calls that are going on.
+        unsafe { bindings::shrinker_free(self.shrinker.as_ptr()) };
+    }
+}
+
+/// # Safety
+///
+/// `sc` is valid.
+unsafe fn control(sc: *mut bindings::shrink_control) -> ShrinkControl {
+    // SAFETY: The caller promises it.
+    unsafe {
+        ShrinkControl {
+            nr_to_scan: (*sc).nr_to_scan as usize,
+            may_block: bindings::kx_may_block((*sc).gfp_mask),
+        }
+    }
+}
+
+/// `SHRINK_EMPTY`: there is nothing at all.
+const EMPTY: c_ulong = c_ulong::MAX - 1;
+/// `SHRINK_STOP`: no progress is possible.
+const STOP: c_ulong = c_ulong::MAX;
+
+unsafe extern "C" fn count_callback<T: Shrink>(
+    shrinker: *mut bindings::shrinker,
+    sc: *mut bindings::shrink_control,
+) -> c_ulong {
+    // SAFETY: The private data is valid while the shrinker is registered.
+    let (data, control) = unsafe { (&*(*shrinker).private_data.cast::<T>(), control(sc)) };
+    match data.count(control) {
+        0 => EMPTY,
+        count => count as c_ulong,
+    }
+}
+
+unsafe extern "C" fn scan_callback<T: Shrink>(
+    shrinker: *mut bindings::shrinker,
+    sc: *mut bindings::shrink_control,
+) -> c_ulong {
+    // SAFETY: As above.
+    let (data, control) = unsafe { (&*(*shrinker).private_data.cast::<T>(), control(sc)) };
+    match data.scan(control) {
+        Scanned::Freed(count) => count as c_ulong,
+        Scanned::Stop => STOP,
+    }
+}
