@@ -1,15 +1,100 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 #![forbid(unsafe_code)]
 
-//! Buffer objects.
+//! Buffer objects: their kinds and flags, who made them, and when their memory is given up.
+//!
+//! A buffer gets its pages when it is first used, by a CPU fault or a VM_BIND, and keeps them until
+//! somebody evicts it: the kernel's shrinker, or the `mem_reclaim` attribute. What can be evicted,
+//! and in which order, is its [`ReclaimState`].
 
+mod bo;
+mod creator;
+mod debugfs;
 pub(crate) mod ioctl;
+mod label;
+mod object_set;
+mod reclaim_state;
+mod shrinker;
 
-use crate::{kernel_ext::drm::gem, PanthorDriver};
+use crate::{kernel_ext::drm::gem::Object, PanthorDevice};
+use kernel::{prelude::*, sync::atomic::Atomic};
+
+pub(crate) use self::{
+    bo::{BoKind, PanthorBo},
+    debugfs::{set_shrink, show_gems, show_shrink},
+    object_set::ObjectSet,
+    reclaim_state::ReclaimState,
+};
+use crate::kernel_ext::{drm::gem::Lru, registry::Registry, shrinker::Registration};
 
 /// A buffer object.
-pub(crate) struct PanthorBo;
+pub(crate) type Bo = Object<PanthorBo>;
 
-impl gem::DriverObject for PanthorBo {
-    type Driver = PanthorDriver;
+/// What a device keeps about its buffers.
+#[pin_data]
+pub(crate) struct GemDevice {
+    /// All buffers.
+    #[pin]
+    pub(crate) all: Registry<Bo>,
+    /// Buffers with memory, by how easy it is to give up.
+    #[pin]
+    pub(crate) lists: ReclaimLists,
+    /// CPU pages of buffers that a GPU address space has mapped; a hint for the shrinker.
+    pub(crate) gpu_mapped_pages: Atomic<i64>,
+    /// CPU pages that the last scan of the shrinker gave up, for debugfs.
+    pub(crate) last_scan: Atomic<u64>,
+    /// Scans without success in a row, while something was left that might be evicted later.
+    pub(crate) fruitless_scans: Atomic<i32>,
+    /// Whether the GPU sees the CPU's caches.
+    pub(crate) coherent: bool,
+}
+
+/// The lists of buffers with memory, the least recently used one first.
+#[pin_data]
+pub(crate) struct ReclaimLists {
+    /// See [`ReclaimState::Unused`].
+    #[pin]
+    pub(crate) unused: Lru<PanthorBo>,
+    /// See [`ReclaimState::CpuMapped`].
+    #[pin]
+    pub(crate) cpu_mapped: Lru<PanthorBo>,
+    /// See [`ReclaimState::GpuMapped`].
+    #[pin]
+    pub(crate) gpu_mapped: Lru<PanthorBo>,
+    /// See [`ReclaimState::GpuShared`].
+    #[pin]
+    pub(crate) gpu_shared: Lru<PanthorBo>,
+}
+
+impl GemDevice {
+    /// The state of a device without buffers.
+    pub(crate) fn new(coherent: bool) -> impl PinInit<Self> {
+        pin_init!(Self {
+            all <- Registry::new(),
+            lists <- pin_init!(ReclaimLists {
+                unused <- Lru::new(),
+                cpu_mapped <- Lru::new(),
+                gpu_mapped <- Lru::new(),
+                gpu_shared <- Lru::new(),
+            }),
+            gpu_mapped_pages: Atomic::new(0),
+            last_scan: Atomic::new(0),
+            fruitless_scans: Atomic::new(0),
+            coherent,
+        })
+    }
+
+    /// Takes the device away from all buffers, when it is unplugged: nothing of theirs may be
+    /// mapped for DMA when the driver is unbound.
+    pub(crate) fn detach_device(&self) {
+        self.all.for_each(|bo| bo.lock().detach_device());
+    }
+}
+
+/// Starts to give memory up when the kernel asks for it, until the result is dropped.
+pub(crate) fn register_shrinker(
+    dev: &kernel::sync::aref::ARef<PanthorDevice>,
+) -> Result<Registration<PanthorDevice>> {
+    crate::kernel_ext::swap::teach_lock_order(dev);
+    Registration::new(dev.clone())
 }

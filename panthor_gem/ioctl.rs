@@ -1,12 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 #![forbid(unsafe_code)]
 
-//! The calls of user space.
+//! The ioctls on buffers.
 
-use crate::{kernel_ext::drm::ioctl::Ioctl, PanthorDevice, PanthorDriver, PanthorDrmFile};
+use super::{label::Label, Bo, BoKind, PanthorBo};
+use crate::{
+    kernel_ext::{drm::ioctl::Ioctl, uaccess},
+    PanthorDevice, PanthorDrmFile, PanthorDriver,
+};
 use kernel::{prelude::*, uapi};
 
-/// `DRM_IOCTL_PANTHOR_BO_CREATE`
+/// The CPU never maps the buffer.
+const NO_MMAP: u32 = uapi::drm_panthor_bo_flags_DRM_PANTHOR_BO_NO_MMAP as u32;
+/// The CPU maps the buffer cached.
+const WB_MMAP: u32 = uapi::drm_panthor_bo_flags_DRM_PANTHOR_BO_WB_MMAP as u32;
+
+/// BO_CREATE.
 pub(crate) struct BoCreate;
 
 impl Ioctl<PanthorDriver> for BoCreate {
@@ -14,16 +23,24 @@ impl Ioctl<PanthorDriver> for BoCreate {
     const NAME: &'static CStr = c"PANTHOR_BO_CREATE";
     type Args = uapi::drm_panthor_bo_create;
 
-    fn run(
-        _dev: &PanthorDevice,
-        _args: &mut uapi::drm_panthor_bo_create,
-        _file: &PanthorDrmFile,
-    ) -> Result<i32> {
-        Err(EOPNOTSUPP)
+    fn run(dev: &PanthorDevice, args: &mut Self::Args, file: &PanthorDrmFile) -> Result<i32> {
+        let both = NO_MMAP | WB_MMAP;
+        if args.size == 0 || args.pad != 0 || args.flags & !both != 0 || args.flags & both == both {
+            return Err(EINVAL);
+        }
+        let private_to = match args.exclusive_vm_id {
+            0 => None,
+            id => Some(file.driver().vms.get(id)?.space().resv().clone()),
+        };
+        let kind = BoKind::User { flags: args.flags };
+        let bo = PanthorBo::create(dev, args.size, kind, private_to)?;
+        args.handle = bo.create_handle(file)?;
+        args.size = bo.size() as u64;
+        Ok(0)
     }
 }
 
-/// `DRM_IOCTL_PANTHOR_BO_MMAP_OFFSET`
+/// BO_MMAP_OFFSET.
 pub(crate) struct BoMmapOffset;
 
 impl Ioctl<PanthorDriver> for BoMmapOffset {
@@ -31,16 +48,20 @@ impl Ioctl<PanthorDriver> for BoMmapOffset {
     const NAME: &'static CStr = c"PANTHOR_BO_MMAP_OFFSET";
     type Args = uapi::drm_panthor_bo_mmap_offset;
 
-    fn run(
-        _dev: &PanthorDevice,
-        _args: &mut uapi::drm_panthor_bo_mmap_offset,
-        _file: &PanthorDrmFile,
-    ) -> Result<i32> {
-        Err(EOPNOTSUPP)
+    fn run(_dev: &PanthorDevice, args: &mut Self::Args, file: &PanthorDrmFile) -> Result<i32> {
+        if args.pad != 0 {
+            return Err(EINVAL);
+        }
+        let bo = Bo::lookup(file, args.handle)?;
+        if bo.is_no_mmap() {
+            return Err(EPERM);
+        }
+        args.offset = bo.mmap_offset();
+        Ok(0)
     }
 }
 
-/// `DRM_IOCTL_PANTHOR_BO_SET_LABEL`
+/// BO_SET_LABEL.
 pub(crate) struct BoSetLabel;
 
 impl Ioctl<PanthorDriver> for BoSetLabel {
@@ -48,16 +69,19 @@ impl Ioctl<PanthorDriver> for BoSetLabel {
     const NAME: &'static CStr = c"PANTHOR_BO_SET_LABEL";
     type Args = uapi::drm_panthor_bo_set_label;
 
-    fn run(
-        _dev: &PanthorDevice,
-        _args: &mut uapi::drm_panthor_bo_set_label,
-        _file: &PanthorDrmFile,
-    ) -> Result<i32> {
-        Err(EOPNOTSUPP)
+    fn run(_dev: &PanthorDevice, args: &mut Self::Args, file: &PanthorDrmFile) -> Result<i32> {
+        if args.pad != 0 {
+            return Err(EINVAL);
+        }
+        let bo = Bo::lookup(file, args.handle)?;
+        let label = Label::from_user(args.label)?;
+        let old = core::mem::replace(&mut *bo.label.lock(), label);
+        drop(old);
+        Ok(0)
     }
 }
 
-/// `DRM_IOCTL_PANTHOR_BO_SYNC`
+/// BO_SYNC.
 pub(crate) struct BoSync;
 
 impl Ioctl<PanthorDriver> for BoSync {
@@ -65,16 +89,41 @@ impl Ioctl<PanthorDriver> for BoSync {
     const NAME: &'static CStr = c"PANTHOR_BO_SYNC";
     type Args = uapi::drm_panthor_bo_sync;
 
-    fn run(
-        _dev: &PanthorDevice,
-        _args: &mut uapi::drm_panthor_bo_sync,
-        _file: &PanthorDrmFile,
-    ) -> Result<i32> {
-        Err(EOPNOTSUPP)
+    fn run(_dev: &PanthorDevice, args: &mut Self::Args, file: &PanthorDrmFile) -> Result<i32> {
+        for op in uaccess::read_array::<uapi::drm_panthor_bo_sync_op>(&args.ops)?.iter() {
+            Bo::lookup(file, op.handle)?.sync(op)?;
+        }
+        Ok(0)
     }
 }
 
-/// `DRM_IOCTL_PANTHOR_BO_QUERY_INFO`
+impl Bo {
+    /// One operation of BO_SYNC. `EINVAL` for a range outside of the buffer, an unknown type, and
+    /// memory of another driver, who looks after its caches itself; `EINTR`.
+    fn sync(&self, op: &uapi::drm_panthor_bo_sync_op) -> Result {
+        use crate::kernel_ext::drm::gem::DriverObject;
+
+        let end = op.offset.checked_add(op.size).ok_or(EINVAL)?;
+        if end > self.size() as u64 || self.is_imported() {
+            return Err(EINVAL);
+        }
+        let invalidate = match op.type_ {
+            uapi::drm_panthor_bo_sync_op_type_DRM_PANTHOR_BO_SYNC_CPU_CACHE_FLUSH => false,
+            uapi::drm_panthor_bo_sync_op_type_DRM_PANTHOR_BO_SYNC_CPU_CACHE_FLUSH_AND_INVALIDATE => {
+                true
+            }
+            _ => return Err(EINVAL),
+        };
+        if op.size == 0 || PanthorBo::map_wc(self) {
+            return Ok(());
+        }
+        // CAST: Both are at most the size of the buffer.
+        self.lock_interruptible()?
+            .sync_cpu_caches(op.offset as usize, op.size as usize, invalidate)
+    }
+}
+
+/// BO_QUERY_INFO.
 pub(crate) struct BoQueryInfo;
 
 impl Ioctl<PanthorDriver> for BoQueryInfo {
@@ -82,11 +131,15 @@ impl Ioctl<PanthorDriver> for BoQueryInfo {
     const NAME: &'static CStr = c"PANTHOR_BO_QUERY_INFO";
     type Args = uapi::drm_panthor_bo_query_info;
 
-    fn run(
-        _dev: &PanthorDevice,
-        _args: &mut uapi::drm_panthor_bo_query_info,
-        _file: &PanthorDrmFile,
-    ) -> Result<i32> {
-        Err(EOPNOTSUPP)
+    fn run(_dev: &PanthorDevice, args: &mut Self::Args, file: &PanthorDrmFile) -> Result<i32> {
+        let bo = Bo::lookup(file, args.handle)?;
+        args.create_flags = bo.create_flags();
+        args.extra_flags = if bo.is_imported() {
+            uapi::drm_panthor_bo_extra_flags_DRM_PANTHOR_BO_IS_IMPORTED as u32
+        } else {
+            0
+        };
+        args.pad = 0;
+        Ok(0)
     }
 }

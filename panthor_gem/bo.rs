@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+#![forbid(unsafe_code)]
+
+//! The driver's part of a buffer object.
+
+use super::{
+    creator::Creator,
+    label::Label,
+    reclaim_state::{self, ReclaimState},
+    Bo,
+};
+use crate::{
+    kernel_ext::{
+        drm::gem::{self, Busy, Locked, MappingsLocked, ResvObject},
+        registry::Registry,
+    },
+    panthor_file::PanthorFile,
+    panthor_mmu::Space,
+    PanthorDevice, PanthorDriver,
+};
+use kernel::{
+    new_mutex, new_spinlock,
+    page::PAGE_SIZE,
+    prelude::*,
+    sync::{aref::ARef, Arc, ArcBorrow, Mutex, SpinLock},
+    uapi,
+};
+
+/// How long a scan of the shrinker waits for the GPU to be done with a buffer, in jiffies.
+const SCAN_WAIT_JIFFIES: usize = 10;
+
+/// Where a buffer comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BoKind {
+    /// BO_CREATE, with its flags.
+    User {
+        /// `DRM_PANTHOR_BO_*`.
+        flags: u32,
+    },
+    /// Made by the driver for itself.
+    Kernel,
+    /// Another driver's memory.
+    Imported,
+}
+
+/// The driver's part of a buffer object.
+#[pin_data]
+pub(crate) struct PanthorBo {
+    kind: BoKind,
+    /// Who made it.
+    pub(super) creator: Creator,
+    /// What userspace calls it.
+    #[pin]
+    pub(super) label: Mutex<Label>,
+    /// Which list it is in. Changed with the reservation lock held; the spin lock is for readers
+    /// without it.
+    #[pin]
+    reclaim_state: SpinLock<ReclaimState>,
+}
+
+impl PanthorBo {
+    fn init(kind: BoKind) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            kind,
+            creator: Creator::current(),
+            label <- new_mutex!(Label::None, "PanthorBo::label"),
+            reclaim_state <- new_spinlock!(ReclaimState::Unreclaimable, "PanthorBo::reclaim_state"),
+        }? Error)
+    }
+
+    /// Creates a buffer of at least `size` bytes; with `private_to` it can be mapped in that
+    /// address space only. `EINVAL` for sizes that do not exist, `ENOMEM`.
+    pub(crate) fn create(
+        dev: &PanthorDevice,
+        size: u64,
+        kind: BoKind,
+        private_to: Option<ARef<ResvObject>>,
+    ) -> Result<ARef<Bo>> {
+        let size = usize::try_from(size)?
+            .checked_next_multiple_of(PAGE_SIZE)
+            .ok_or(EINVAL)?;
+        Bo::new(dev, size, private_to, Self::init(kind))
+    }
+
+    /// Where it comes from.
+    pub(crate) fn kind(&self) -> BoKind {
+        self.kind
+    }
+
+    /// The flags of BO_CREATE.
+    pub(crate) fn create_flags(&self) -> u32 {
+        match self.kind {
+            BoKind::User { flags } => flags,
+            BoKind::Kernel => uapi::drm_panthor_bo_flags_DRM_PANTHOR_BO_NO_MMAP as u32,
+            BoKind::Imported => 0,
+        }
+    }
+
+    fn has_flag(&self, flag: uapi::drm_panthor_bo_flags) -> bool {
+        self.create_flags() & flag as u32 != 0
+    }
+
+    /// Whether userspace asked for a buffer that the CPU never sees.
+    pub(crate) fn is_no_mmap(&self) -> bool {
+        self.has_flag(uapi::drm_panthor_bo_flags_DRM_PANTHOR_BO_NO_MMAP)
+    }
+
+    /// Which list the buffer is in.
+    pub(crate) fn reclaim_state(&self) -> ReclaimState {
+        *self.reclaim_state.lock()
+    }
+
+    /// Puts the buffer into another list; returns where it was.
+    pub(super) fn set_reclaim_state(&self, state: ReclaimState) -> ReclaimState {
+        core::mem::replace(&mut *self.reclaim_state.lock(), state)
+    }
+}
+
+impl gem::DriverObject for PanthorBo {
+    type Driver = PanthorDriver;
+    type Vm = Space;
+
+    fn for_import() -> impl PinInit<Self, Error> {
+        Self::init(BoKind::Imported)
+    }
+
+    fn registry(dev: &PanthorDevice) -> &Registry<Bo> {
+        &dev.gem.all
+    }
+
+    fn freed(bo: &Bo) {
+        reclaim_state::forget(bo);
+    }
+
+    fn open(bo: ARef<Bo>, file: Arc<PanthorFile>) -> Result {
+        file.objects.insert(bo)
+    }
+
+    fn close(bo: &Bo, file: ArcBorrow<'_, PanthorFile>) {
+        file.objects.remove(bo);
+    }
+
+    fn map_wc(bo: &Bo) -> bool {
+        // A coherent GPU sees the caches: a write-combined mapping would miss what the kernel
+        // zeroed through them.
+        !bo.dev().gem.coherent
+            && !bo.has_flag(uapi::drm_panthor_bo_flags_DRM_PANTHOR_BO_WB_MMAP)
+    }
+
+    fn may_mmap(bo: &Bo) -> Result {
+        if bo.is_no_mmap() {
+            return Err(EPERM);
+        }
+        Ok(())
+    }
+
+    fn may_export(bo: &Bo) -> Result {
+        if bo.is_private() {
+            return Err(EINVAL);
+        }
+        Ok(())
+    }
+
+    fn state_changed(bo: &Locked<'_, Self>, mappings: &MappingsLocked<'_, Self>) {
+        reclaim_state::update(bo, mappings);
+    }
+
+    fn try_evict(bo: &Locked<'_, Self>, busy: Busy) -> bool {
+        bo.try_evict_idle(busy, SCAN_WAIT_JIFFIES)
+    }
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+#![forbid(unsafe_code)]
+
+//! The debugfs files `gems` and `shrink`.
+
+use super::{Bo, BoKind, ReclaimState};
+use crate::{
+    kernel_ext::shrinker::{Shrink, ShrinkControl},
+    PanthorDevice,
+};
+use kernel::{prelude::*, seq_file::SeqFile, seq_print, str::BStr, sync::atomic::Relaxed};
+
+/// The buffer is another driver's memory.
+const STATE_IMPORTED: u32 = 1 << 0;
+/// The buffer is a dma-buf as well.
+const STATE_EXPORTED: u32 = 1 << 1;
+/// The buffer's memory was given up and is not back.
+const STATE_EVICTED: u32 = 1 << 2;
+
+/// The buffer is the kernel's own.
+const USAGE_KERNEL: u32 = 1 << 0;
+/// The microcontroller has the buffer mapped.
+const USAGE_FW_MAPPED: u32 = 1 << 1;
+
+#[derive(Default)]
+struct Totals {
+    size: usize,
+    resident: usize,
+    reclaimable: usize,
+}
+
+/// Writes a table of all buffers.
+pub(crate) fn show_gems(dev: &PanthorDevice, m: &SeqFile) -> Result {
+    seq_print!(
+        m,
+        "GEM state flags: imported (0x{STATE_IMPORTED:x}), exported (0x{STATE_EXPORTED:x}), \
+         evicted (0x{STATE_EVICTED:x})\n"
+    );
+    seq_print!(
+        m,
+        "GEM usage flags: kernel (0x{USAGE_KERNEL:x}), fw-mapped (0x{USAGE_FW_MAPPED:x})\n\n"
+    );
+    seq_print!(
+        m,
+        "created-by                      global-name     refcount   evictions  size            \
+         resident-size   file-offset       state      usage       label\n"
+    );
+    rule(m, '-');
+
+    let mut totals = Totals::default();
+    let mut result = Ok(());
+    dev.gem.all.for_each(|bo| {
+        if result.is_ok() {
+            result = show_bo(bo, m, &mut totals);
+        }
+    });
+    result?;
+
+    rule(m, '=');
+    seq_print!(
+        m,
+        "Total size: {}, Total resident: {}, Total reclaimable: {}\n",
+        totals.size,
+        totals.resident,
+        totals.reclaimable
+    );
+    Ok(())
+}
+
+fn rule(m: &SeqFile, c: char) {
+    for _ in 0..148 {
+        seq_print!(m, "{c}");
+    }
+    seq_print!(m, "\n");
+}
+
+fn show_bo(bo: &Bo, m: &SeqFile, totals: &mut Totals) -> Result {
+    let resident = if bo.looks_resident() && !bo.is_imported() {
+        bo.size()
+    } else {
+        0
+    };
+
+    let mut state = 0;
+    if bo.is_imported() {
+        state |= STATE_IMPORTED;
+    } else if resident == 0 && bo.evictions() > 0 {
+        state |= STATE_EVICTED;
+    }
+    if bo.is_exported() {
+        state |= STATE_EXPORTED;
+    }
+    let usage = match bo.kind() {
+        BoKind::Kernel => USAGE_KERNEL,
+        BoKind::User { .. } | BoKind::Imported => 0,
+    };
+
+    // The walk holds a reference, and a file another one for each buffer that it has a handle of:
+    // not the buffer's users.
+    let references = bo.ref_count().saturating_sub(1);
+
+    let creator = bo.creator.text()?;
+    seq_print!(m, "{}", BStr::from_bytes(creator.to_bytes()));
+    for _ in creator.to_bytes().len()..32 {
+        seq_print!(m, " ");
+    }
+    seq_print!(
+        m,
+        "{:<16}{:<11}{:<11}{:<16}{:<16}0x{:<16x}0x{:<8x} 0x{:<10x}{}\n",
+        bo.global_name(),
+        references,
+        bo.evictions(),
+        bo.size(),
+        resident,
+        bo.mmap_offset() >> kernel::page::PAGE_SHIFT,
+        state,
+        usage,
+        BStr::from_bytes(bo.label.lock().bytes())
+    );
+
+    totals.size += bo.size();
+    totals.resident += resident;
+    if bo.reclaim_state() != ReclaimState::Unreclaimable {
+        totals.reclaimable += resident;
+    }
+    Ok(())
+}
+
+/// Writes how many CPU pages the last scan of the shrinker gave up.
+pub(crate) fn show_shrink(dev: &PanthorDevice, m: &SeqFile) -> Result {
+    seq_print!(m, "0x{:08x}\n", dev.gem.last_scan.load(Relaxed));
+    Ok(())
+}
+
+/// Runs a scan of the shrinker for a number of CPU pages, decimal or hexadecimal with `0x`.
+pub(crate) fn set_shrink(dev: &PanthorDevice, text: &str) -> Result {
+    let nr_to_scan = match text.trim().strip_prefix("0x") {
+        Some(hex) => usize::from_str_radix(hex, 16),
+        None => text.trim().parse(),
+    }
+    .map_err(|_| EINVAL)?;
+    crate::kernel_ext::swap::as_reclaim(|| {
+        dev.scan(ShrinkControl {
+            nr_to_scan,
+            may_block: true,
+        })
+    });
+    Ok(())
+}
