@@ -1,10 +1,54 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 #![forbid(unsafe_code)]
 
-//! GPU address spaces.
+//! GPU address spaces: the slots of the hardware, page tables, VMs and what is mapped in them.
+//!
+//! A [`Vm`] is what userspace has an id of; its files keep them in a [`VmPool`]. Behind it is a
+//! [`Space`]: the tree of mappings and the page tables, which the buffers mapped there refer to as
+//! well. A space whose mappings the GPU needs sits in one of the [`slots`].
 
+mod bind;
+mod debugfs;
 pub(crate) mod fault;
 pub(crate) mod ioctl;
+pub(crate) mod memattr;
+pub(crate) mod pool;
+pub(crate) mod prot;
 pub(crate) mod region;
 pub(crate) mod slot_table;
 pub(crate) mod slots;
+pub(crate) mod space;
+pub(crate) mod va_split;
+mod vm;
+
+pub(crate) use self::{
+    debugfs::{set_resident, show_gpuvas, show_resident},
+    pool::VmPool,
+    space::{Space, VmSpace},
+    vm::Vm,
+};
+use crate::kernel_ext::registry::Registry;
+use kernel::prelude::*;
+
+/// What a device keeps about its address spaces.
+#[pin_data]
+pub(crate) struct MmuDevice {
+    /// All address spaces.
+    #[pin]
+    pub(crate) all: Registry<VmSpace>,
+}
+
+impl MmuDevice {
+    /// The state of a device without address spaces.
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            all <- Registry::new(),
+        })
+    }
+
+    /// Takes the device away from all address spaces, when it is unplugged: their page tables are
+    /// mapped for DMA, which nothing may be when the driver is unbound.
+    pub(crate) fn detach_device(&self) {
+        self.all.for_each(|space| space.detach_device());
+    }
+}

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 #![forbid(unsafe_code)]
 
-//! The calls of user space.
+//! The ioctls on VMs.
 
-use crate::{kernel_ext::drm::ioctl::Ioctl, PanthorDevice, PanthorDriver, PanthorDrmFile};
+use super::{bind::BindOp, vm::VmStatus};
+use crate::{
+    kernel_ext::{drm::ioctl::Ioctl, uaccess},
+    PanthorDevice, PanthorDrmFile, PanthorDriver,
+};
 use kernel::{prelude::*, uapi};
 
-/// `DRM_IOCTL_PANTHOR_VM_CREATE`
+/// VM_CREATE.
 pub(crate) struct VmCreate;
 
 impl Ioctl<PanthorDriver> for VmCreate {
@@ -14,16 +18,18 @@ impl Ioctl<PanthorDriver> for VmCreate {
     const NAME: &'static CStr = c"PANTHOR_VM_CREATE";
     type Args = uapi::drm_panthor_vm_create;
 
-    fn run(
-        _dev: &PanthorDevice,
-        _args: &mut uapi::drm_panthor_vm_create,
-        _file: &PanthorDrmFile,
-    ) -> Result<i32> {
-        Err(EOPNOTSUPP)
+    fn run(dev: &PanthorDevice, args: &mut Self::Args, file: &PanthorDrmFile) -> Result<i32> {
+        if args.flags != 0 {
+            return Err(EINVAL);
+        }
+        let (id, user_va_range) = file.driver().vms.create(dev, args.user_va_range)?;
+        args.id = id;
+        args.user_va_range = user_va_range;
+        Ok(0)
     }
 }
 
-/// `DRM_IOCTL_PANTHOR_VM_DESTROY`
+/// VM_DESTROY.
 pub(crate) struct VmDestroy;
 
 impl Ioctl<PanthorDriver> for VmDestroy {
@@ -31,16 +37,17 @@ impl Ioctl<PanthorDriver> for VmDestroy {
     const NAME: &'static CStr = c"PANTHOR_VM_DESTROY";
     type Args = uapi::drm_panthor_vm_destroy;
 
-    fn run(
-        _dev: &PanthorDevice,
-        _args: &mut uapi::drm_panthor_vm_destroy,
-        _file: &PanthorDrmFile,
-    ) -> Result<i32> {
-        Err(EOPNOTSUPP)
+    fn run(_dev: &PanthorDevice, args: &mut Self::Args, file: &PanthorDrmFile) -> Result<i32> {
+        if args.pad != 0 {
+            return Err(EINVAL);
+        }
+        file.driver().vms.destroy(args.id)?;
+        Ok(0)
     }
 }
 
-/// `DRM_IOCTL_PANTHOR_VM_BIND`
+/// VM_BIND, synchronous. Asynchronous operations wait for and signal sync objects, as jobs do, and
+/// come with them: `EOPNOTSUPP` until then.
 pub(crate) struct VmBind;
 
 impl Ioctl<PanthorDriver> for VmBind {
@@ -48,16 +55,27 @@ impl Ioctl<PanthorDriver> for VmBind {
     const NAME: &'static CStr = c"PANTHOR_VM_BIND";
     type Args = uapi::drm_panthor_vm_bind;
 
-    fn run(
-        _dev: &PanthorDevice,
-        _args: &mut uapi::drm_panthor_vm_bind,
-        _file: &PanthorDrmFile,
-    ) -> Result<i32> {
-        Err(EOPNOTSUPP)
+    fn run(_dev: &PanthorDevice, args: &mut Self::Args, file: &PanthorDrmFile) -> Result<i32> {
+        const ASYNC: u32 = uapi::drm_panthor_vm_bind_flags_DRM_PANTHOR_VM_BIND_ASYNC as u32;
+
+        let vm = file.driver().vms.get(args.vm_id)?;
+        let ops = uaccess::read_array::<uapi::drm_panthor_vm_bind_op>(&args.ops)?;
+        if args.flags & ASYNC != 0 {
+            return Err(EOPNOTSUPP);
+        }
+        for (i, op) in ops.iter().enumerate() {
+            let done = BindOp::new(op, vm.kernel_va_start()).and_then(|op| op.run(&vm, file));
+            if let Err(e) = done {
+                // Tells userspace which operation failed.
+                args.ops.count = u32::try_from(i)?;
+                return Err(e);
+            }
+        }
+        Ok(0)
     }
 }
 
-/// `DRM_IOCTL_PANTHOR_VM_GET_STATE`
+/// VM_GET_STATE.
 pub(crate) struct VmGetState;
 
 impl Ioctl<PanthorDriver> for VmGetState {
@@ -65,11 +83,11 @@ impl Ioctl<PanthorDriver> for VmGetState {
     const NAME: &'static CStr = c"PANTHOR_VM_GET_STATE";
     type Args = uapi::drm_panthor_vm_get_state;
 
-    fn run(
-        _dev: &PanthorDevice,
-        _args: &mut uapi::drm_panthor_vm_get_state,
-        _file: &PanthorDrmFile,
-    ) -> Result<i32> {
-        Err(EOPNOTSUPP)
+    fn run(_dev: &PanthorDevice, args: &mut Self::Args, file: &PanthorDrmFile) -> Result<i32> {
+        args.state = match file.driver().vms.get(args.vm_id)?.status() {
+            VmStatus::Usable => uapi::drm_panthor_vm_state_DRM_PANTHOR_VM_STATE_USABLE,
+            VmStatus::Unusable => uapi::drm_panthor_vm_state_DRM_PANTHOR_VM_STATE_UNUSABLE,
+        };
+        Ok(0)
     }
 }

@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+#![forbid(unsafe_code)]
+
+//! The page tables of a VM, and how its mappings get there.
+
+use super::{
+    memattr,
+    prot::{MapFlags, SPARSE_PERIOD},
+    slots::{AsConfig, Seat},
+};
+use crate::{
+    kernel_ext::{
+        drm::{
+            gem::Segments,
+            gpuvm::{DriverGpuVm, GpuVm, MapStep, Op, Part, RemapStep},
+        },
+        io_pgtable::{PageTable, TableReserve, BLOCK},
+        registry::Registry,
+    },
+    panthor_regs::mmu_control,
+    PanthorDevice, PanthorDriver,
+};
+use kernel::{
+    prelude::*,
+    sync::{aref::ARef, Arc},
+};
+
+/// An address space with its tree of mappings.
+pub(crate) type VmSpace = GpuVm<Space>;
+
+/// The driver's part of an address space.
+#[pin_data]
+pub(crate) struct Space {
+    /// The place in the slots of the hardware.
+    pub(super) seat: Arc<Seat>,
+    /// What AS_MEMATTR gets.
+    memattr: u64,
+}
+
+/// The page tables of an address space. The operation lock owns them.
+pub(crate) enum Tables {
+    /// There are page tables, and the GPU may use them.
+    Live(PageTable),
+    /// An operation failed half-way: the mappings are what they are, there will be no new ones.
+    Unusable(PageTable),
+    /// The VM was destroyed, or the device is gone.
+    Gone,
+}
+
+impl Tables {
+    /// The tables, if there are any.
+    pub(super) fn any(&mut self) -> Option<&mut PageTable> {
+        match self {
+            Self::Live(table) | Self::Unusable(table) => Some(table),
+            Self::Gone => None,
+        }
+    }
+
+    /// The tables, if new mappings may be made.
+    fn live(&mut self) -> Result<&mut PageTable> {
+        match self {
+            Self::Live(table) => Ok(table),
+            Self::Unusable(_) => Err(EINVAL),
+            Self::Gone => Err(ENODEV),
+        }
+    }
+
+    /// No new mappings from now on.
+    pub(super) fn declare_unusable(&mut self) {
+        *self = match core::mem::replace(self, Self::Gone) {
+            Self::Live(table) | Self::Unusable(table) => Self::Unusable(table),
+            Self::Gone => Self::Gone,
+        };
+    }
+}
+
+impl Space {
+    /// Makes an address space without mappings. `ENOMEM`.
+    pub(super) fn create(dev: &PanthorDevice) -> Result<ARef<VmSpace>> {
+        let info = &dev.info;
+        let coherent = info.is_coherent();
+        let table = PageTable::new(dev.parent(), info.va_bits(), info.pa_bits(), coherent)?;
+        let memattr = memattr::from_mair(table.mair(), coherent);
+        let seat = dev.slots.new_seat()?;
+        GpuVm::new(
+            dev,
+            c"panthor-GPU-VM",
+            1 << info.va_bits(),
+            Tables::Live(table),
+            try_pin_init!(Self { seat, memattr }? Error),
+        )
+    }
+}
+
+impl VmSpace {
+    /// What the hardware needs to know to use the page tables. `ENODEV` when there are none.
+    pub(super) fn config(&self, tables: &mut Tables) -> Result<AsConfig> {
+        Ok(AsConfig {
+            transtab: tables.any().ok_or(ENODEV)?.root(),
+            memattr: self.memattr,
+            transcfg: transcfg(self.dev().info.va_bits(), self.dev().info.is_coherent()),
+        })
+    }
+
+    /// Takes page tables and hardware slot away, for good.
+    pub(super) fn detach_device(&self) {
+        let mut guard = self.lock();
+        if let Err(e) = self.dev().slots.unbind(&self.seat) {
+            dev_err!(
+                self.dev().parent(),
+                "address space cannot be disabled: {:?}\n",
+                e
+            );
+        }
+        *guard.state() = Tables::Gone;
+    }
+}
+
+/// What AS_TRANSCFG gets for page tables of the format that [`PageTable`] has.
+fn transcfg(va_bits: u32, coherent: bool) -> u64 {
+    let shared = if coherent {
+        mmu_control::TRANSCFG_WALK_OUTER
+    } else {
+        0
+    };
+    mmu_control::TRANSCFG_AARCH64_4K
+        | mmu_control::transcfg_ina_bits(va_bits)
+        | mmu_control::TRANSCFG_WALK_WB
+        | mmu_control::TRANSCFG_WALK_RA
+        | shared
+}
+
+/// Maps a part of a buffer.
+fn map_linear(
+    op: &mut Op<'_, Space>,
+    addr: u64,
+    range: u64,
+    prot: u32,
+    segments: Segments<'_>,
+    offset: u64,
+) -> Result {
+    let table = op.state.live()?;
+    let mut done = 0;
+    for (pa, len) in segments.range(offset, range) {
+        if let Err(e) = table.map(addr + done, pa, len, prot, op.reserve) {
+            table.unmap(addr, done);
+            return Err(e);
+        }
+        done += len;
+    }
+    // Less memory than the mapping needs would be a fault of ours; do not call it success.
+    if done < range {
+        table.unmap(addr, done);
+        return Err(EINVAL);
+    }
+    Ok(())
+}
+
+/// Maps a part of a buffer, or the dummy buffer again and again.
+fn map(
+    op: &mut Op<'_, Space>,
+    addr: u64,
+    range: u64,
+    flags: MapFlags,
+    segments: Segments<'_>,
+    offset: u64,
+) -> Result {
+    let prot = flags.prot();
+    if !flags.is_sparse() {
+        return map_linear(op, addr, range, prot, segments, offset);
+    }
+    let mut done = 0;
+    while done < range {
+        let start = (addr + done) % SPARSE_PERIOD;
+        let len = (SPARSE_PERIOD - start).min(range - done);
+        if let Err(e) = map_linear(op, addr + done, len, prot, segments, start) {
+            if let Some(table) = op.state.any() {
+                table.unmap(addr, done);
+            }
+            return Err(e);
+        }
+        done += len;
+    }
+    Ok(())
+}
+
+/// The range of translations to take away so that no block is cut: `start..end` of a mapping that
+/// goes on to `lower` and `upper`, widened to whole blocks where a block is.
+pub(crate) fn widen_to_blocks(
+    start: u64,
+    end: u64,
+    lower: u64,
+    upper: u64,
+    is_block: impl Fn(u64) -> bool,
+) -> (u64, u64) {
+    let block_start = start - start % BLOCK;
+    let block_end = end.checked_next_multiple_of(BLOCK).unwrap_or(end);
+    let new_start = if block_start < start && block_start >= lower && is_block(start) {
+        block_start
+    } else {
+        start
+    };
+    let new_end = if block_end > end && block_end <= upper && is_block(end - 1) {
+        block_end
+    } else {
+        end
+    };
+    (new_start, new_end)
+}
+
+impl DriverGpuVm for Space {
+    type Driver = PanthorDriver;
+    type State = Tables;
+    type Mapping = MapFlags;
+    type Reserve = TableReserve;
+
+    fn registry(dev: &PanthorDevice) -> &Registry<VmSpace> {
+        &dev.mmu.all
+    }
+
+    fn release(vm: &VmSpace) {
+        vm.detach_device();
+    }
+
+    fn offset(flags: MapFlags, addr: u64, linear: u64) -> u64 {
+        if flags.is_sparse() {
+            addr % SPARSE_PERIOD
+        } else {
+            linear
+        }
+    }
+
+    fn reserve(_vm: &VmSpace, addr: u64, range: u64) -> Result<TableReserve> {
+        TableReserve::new(TableReserve::tables_for_map(addr, range).ok_or(EINVAL)?)
+    }
+
+    fn begin(op: &mut Op<'_, Self>, addr: u64, range: u64) -> Result {
+        op.vm.dev().slots.lock_region(&op.vm.seat, addr, range)
+    }
+
+    fn end(op: &mut Op<'_, Self>) {
+        if let Err(e) = op.vm.dev().slots.unlock_region(&op.vm.seat) {
+            // The GPU may still use the old translations, and with them memory that is about to
+            // be given up: it must not get at this address space any more.
+            dev_err!(
+                op.vm.dev().parent(),
+                "flush of an address space failed: {:?}\n",
+                e
+            );
+            op.state.declare_unusable();
+            let _ = op.vm.dev().slots.unbind(&op.vm.seat);
+        }
+    }
+
+    fn map(op: &mut Op<'_, Self>, step: &MapStep<'_, Self>) -> Result {
+        map(
+            op,
+            step.addr,
+            step.range,
+            step.mapping,
+            step.segments,
+            step.offset,
+        )
+    }
+
+    fn unmap(op: &mut Op<'_, Self>, addr: u64, range: u64) {
+        if let Some(table) = op.state.any() {
+            table.unmap(addr, range);
+        }
+    }
+
+    fn remap(op: &mut Op<'_, Self>, step: &RemapStep<'_, Self>) -> Result {
+        let Some(table) = op.state.any() else {
+            return Ok(());
+        };
+        let end = step.addr + step.range;
+        let lower = step.prev.map_or(step.addr, |prev| prev.addr);
+        let upper = step.next.map_or(end, |next| next.addr + next.range);
+        let (wide_start, wide_end) =
+            widen_to_blocks(step.addr, end, lower, upper, |addr| table.is_block(addr));
+
+        // The GPU must not see what stays disappear for a moment: lock all that changes.
+        if (wide_start, wide_end) != (step.addr, end) {
+            Self::begin(op, wide_start, wide_end - wide_start)?;
+        }
+        Self::unmap(op, wide_start, wide_end - wide_start);
+
+        // With pages now, from the tables set aside.
+        let mut restore = |part: Part, start: u64, len: u64| {
+            if len == 0 {
+                return Ok(());
+            }
+            let linear = part.offset + (start - part.addr);
+            let offset = Self::offset(step.mapping, start, linear);
+            map(op, start, len, step.mapping, step.segments, offset)
+        };
+        let result = (|| {
+            if let Some(prev) = step.prev {
+                restore(prev, wide_start, step.addr - wide_start)?;
+            }
+            if let Some(next) = step.next {
+                restore(next, end, wide_end - end)?;
+            }
+            Ok(())
+        })();
+        if result.is_err() {
+            op.state.declare_unusable();
+        }
+        result
+    }
+}

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+#![forbid(unsafe_code)]
+
+//! VMs, as userspace has them.
+
+use super::{
+    slots::SeatState,
+    space::{Space, Tables, VmSpace},
+    va_split,
+};
+use crate::{
+    kernel_ext::drm::{exec::Exec, gpuvm::Prealloc},
+    panthor_gem::Bo,
+    PanthorDevice,
+};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{aref::ARef, Arc, Mutex},
+};
+
+/// Whether a VM can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum VmStatus {
+    /// It can.
+    Usable,
+    /// An operation failed half-way, or the VM was destroyed.
+    Unusable,
+}
+
+/// Who keeps a VM in its hardware slot.
+enum Residency {
+    /// Nobody: it is there when the GPU needs it.
+    OnDemand,
+    /// The debugfs file `vm_resident`.
+    Held,
+}
+
+/// A VM.
+#[pin_data]
+pub(crate) struct Vm {
+    space: ARef<VmSpace>,
+    /// Where the kernel's part of the addresses begins.
+    kernel_va_start: u64,
+    /// What sparse mappings show: one for all VMs of a file, so that nothing written there gets
+    /// to another file.
+    dummy: ARef<Bo>,
+    #[pin]
+    residency: Mutex<Residency>,
+}
+
+impl Vm {
+    /// Makes a VM. `user_va_range` and errors as [`va_split::kernel_va_start`]; `ENOMEM`.
+    pub(super) fn new(
+        dev: &PanthorDevice,
+        dummy: ARef<Bo>,
+        user_va_range: u64,
+        task_size: u64,
+    ) -> Result<Arc<Self>> {
+        let kernel_va_start =
+            va_split::kernel_va_start(dev.info.va_bits(), user_va_range, task_size)?;
+        Arc::pin_init(
+            try_pin_init!(Self {
+                space: Space::create(dev)?,
+                kernel_va_start,
+                dummy,
+                residency <- new_mutex!(Residency::OnDemand, "Vm::residency"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// The address space.
+    pub(crate) fn space(&self) -> &ARef<VmSpace> {
+        &self.space
+    }
+
+    /// The first address that userspace cannot use.
+    pub(crate) fn kernel_va_start(&self) -> u64 {
+        self.kernel_va_start
+    }
+
+    /// What sparse mappings show.
+    pub(super) fn dummy(&self) -> &ARef<Bo> {
+        &self.dummy
+    }
+
+    /// Whether the VM can be used.
+    pub(crate) fn status(&self) -> VmStatus {
+        match self.space.lock().state() {
+            Tables::Live(_) => VmStatus::Usable,
+            Tables::Unusable(_) | Tables::Gone => VmStatus::Unusable,
+        }
+    }
+
+    /// Takes all mappings away and makes sure that there are no new ones. What else refers to the
+    /// VM may go on to do so.
+    pub(super) fn destroy(&self) {
+        let range = 1 << self.space.dev().info.va_bits();
+        // A mapping that begins and ends with the range is never cut: nothing is needed for that.
+        let mut prealloc = Prealloc::empty();
+        {
+            let mut guard = self.space.lock();
+            if let Err(e) = guard.unmap(0, range, &mut prealloc) {
+                dev_err!(
+                    self.space.dev().parent(),
+                    "mappings of a VM cannot be removed: {:?}\n",
+                    e
+                );
+            }
+        }
+        self.space.detach_device();
+        self.space.clean_up();
+    }
+
+    /// Brings all memory of the VM back that was evicted, with its mappings: shared buffers as
+    /// well. Stops at the first error: `ENOMEM`, `EIO`, `EINTR`, `ENODEV`.
+    pub(crate) fn restore(&self) -> Result {
+        pin_init::stack_pin_init!(let exec = Exec::new_interruptible());
+        exec.as_ref()
+            .lock_all(|set| self.space.lock_all(set))?;
+        self.space.validate(exec.as_ref())
+    }
+
+    /// Brings the VM into a hardware slot, with all its memory, for one more user. Returns the
+    /// number of the slot. `EBUSY` when all slots are in use; others as [`Self::restore`].
+    pub(crate) fn activate(&self) -> Result<u32> {
+        pin_init::stack_pin_init!(let exec = Exec::new_interruptible());
+        exec.as_ref()
+            .lock_all(|set| self.space.lock_all(set))?;
+        self.space.validate(exec.as_ref())?;
+        let mut guard = self.space.lock();
+        let config = self.space.config(guard.state())?;
+        self.space.dev().slots.activate(&self.space.seat, &config)
+    }
+
+    /// One user less; the last one leaves the VM in its slot, from where others may push it out.
+    pub(crate) fn deactivate(&self) {
+        self.space.dev().slots.deactivate(&self.space.seat);
+    }
+
+    /// Keeps the VM in a slot, or stops to do so.
+    pub(super) fn set_held(&self, held: bool) -> Result {
+        let mut residency = self.residency.lock();
+        match (&*residency, held) {
+            (Residency::OnDemand, true) => {
+                self.activate()?;
+                *residency = Residency::Held;
+            }
+            (Residency::Held, false) => {
+                self.deactivate();
+                *residency = Residency::OnDemand;
+            }
+            _ => (),
+        }
+        Ok(())
+    }
+
+    /// Where the VM is in the hardware.
+    pub(super) fn seat_state(&self) -> SeatState {
+        self.space.dev().slots.state(&self.space.seat)
+    }
+
+    /// The physical address of the root table, if there is one.
+    pub(super) fn root(&self) -> Option<u64> {
+        self.space.lock().state().any().map(|table| table.root())
+    }
+}
