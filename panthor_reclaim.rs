@@ -1,13 +1,39 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 #![forbid(unsafe_code)]
 
-//! The engine behind `mem_reclaim` and `mem_claim`.
+//! The engine behind `mem_reclaim` and `mem_claim`: files of a process, their VMs and buffers,
+//! evict or restore.
+//!
+//! It knows nothing of how it is asked: sysfs today, an ioctl would be another front door.
+//!
+//! # Locks
+//!
+//! None is held from one buffer to the next, and none at all while memory is swapped out. Files are
+//! found under `filelist_mutex`, VMs under the `xa_lock` of their pool; both are given up before
+//! the work begins, which goes on with references.
 
-use crate::{kernel_ext::pid::Pid, PanthorDevice};
-use kernel::{prelude::*, sync::aref::ARef};
+mod evict;
+mod outcome;
+mod target;
+
+use self::{evict::Evictor, target::Target};
+use self::outcome::Outcome;
+use crate::{
+    kernel_ext::{
+        drm::gem,
+        pid::Pid,
+        swap, trace,
+    },
+    PanthorDevice,
+};
+use kernel::{
+    prelude::*,
+    sync::aref::ARef,
+    time::{Instant, Monotonic},
+};
 
 /// How far `mem_reclaim` gets on this kernel.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReclaimMode {
     /// Memory is on the swap device when it returns.
     Swap,
@@ -18,7 +44,7 @@ pub(crate) enum ReclaimMode {
 impl ReclaimMode {
     /// What this kernel can do.
     pub(crate) const fn current() -> Self {
-        if cfg!(PANTHOR_HAS_SHMEM_RECLAIM) {
+        if gem::can_swap_out() {
             Self::Swap
         } else {
             Self::Evict
@@ -34,15 +60,73 @@ impl ReclaimMode {
     }
 }
 
-/// Gives the memory of a process up.
+/// Gives up the memory of all buffers that belong to the process `tgid` alone and are not needed
+/// this instant, and swaps it out where the kernel can do that.
+///
+/// Buffers that the GPU uses are waited for, 200 ms in all.
+///
+/// * `ESRCH`: the process has no file of this device.
+/// * `ENOSPC`: there is no swap space, or not enough.
+/// * `EBUSY`: something stayed because it was in use.
+/// * `EINTR`: a signal arrived.
+/// * `EIO`, `ENOMEM`: it could not be swapped out.
+/// * `ENODEV`: the device is gone.
+///
+/// What was done stays done in every case; another call goes on with the rest.
 pub(crate) fn reclaim(dev: &ARef<PanthorDevice>, tgid: &Pid) -> Result {
-    if dev.files_of(tgid)?.is_empty() {
-        return Err(ESRCH);
+    let start = Instant::<Monotonic>::now();
+    let target = Target::find(dev, tgid)?;
+    if swap::free_pages() == 0 {
+        return Err(ENOSPC);
     }
-    Err(EOPNOTSUPP)
+
+    let mut outcome = Outcome::default();
+    let mut evictor = Evictor::new(dev, &target);
+    for bo in target.buffers() {
+        let done = evictor.evict(bo);
+        if !outcome.count(bo.size(), done) {
+            break;
+        }
+    }
+    target.clean_up();
+
+    let result = outcome.result();
+    trace::mem_reclaim(tgid, &outcome.amounts(), start.elapsed(), &result);
+    result
 }
 
-/// Brings it back.
+/// Brings all memory of the process `tgid` back that was evicted, and maps it for the GPU again:
+/// buffers that it shares with others as well.
+///
+/// It is never needed: whoever uses the memory brings it back. Errors as [`reclaim`], but for
+/// `ENOSPC` and `EBUSY`; the first one is returned, after everything has been tried.
 pub(crate) fn claim(dev: &ARef<PanthorDevice>, tgid: &Pid) -> Result {
-    reclaim(dev, tgid)
+    let start = Instant::<Monotonic>::now();
+    let target = Target::find(dev, tgid)?;
+
+    let mut outcome = Outcome::default();
+    // Which ones come back, before those that are mapped for the GPU come with their VMs.
+    let evicted = target.evicted()?;
+    for vm in target.vms() {
+        let Some(_enter) = dev.enter() else {
+            outcome.fail(ENODEV);
+            break;
+        };
+        if let Err(e) = vm.restore() {
+            outcome.fail(e);
+        }
+        if swap::signal_pending() {
+            outcome.fail(EINTR);
+            break;
+        }
+    }
+    for bo in &evicted {
+        if !outcome.count(bo.size(), evict::restore(dev, bo)) {
+            break;
+        }
+    }
+
+    let result = outcome.result();
+    trace::mem_claim(tgid, &outcome.amounts(), start.elapsed(), &result);
+    result
 }

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+#![forbid(unsafe_code)]
+
+//! One buffer: out, and back.
+
+use super::{
+    outcome::{Done, Reason},
+    target::Target,
+    ReclaimMode,
+};
+use crate::{
+    kernel_ext::{drm::gpuvm::EvictError, swap},
+    panthor_gem::{Bo, BoKind},
+    PanthorDevice,
+};
+use kernel::{
+    page::PAGE_SIZE,
+    prelude::*,
+    sync::aref::ARef,
+    time::{delay::fsleep, msecs_to_jiffies, Delta},
+};
+
+/// How long a call waits in all for buffers that are in use.
+const WAIT_MS: u32 = 200;
+
+/// How many bytes are swapped out before signals and the device are looked at again.
+const SWAP_STEP: usize = 16 << 20;
+
+/// Evicts buffers of one process.
+pub(super) struct Evictor<'a> {
+    dev: &'a ARef<PanthorDevice>,
+    target: &'a Target,
+    /// How long may still be waited, in jiffies.
+    budget: usize,
+}
+
+impl<'a> Evictor<'a> {
+    /// With all of the time to wait left.
+    pub(super) fn new(dev: &'a ARef<PanthorDevice>, target: &'a Target) -> Self {
+        Self {
+            dev,
+            target,
+            budget: msecs_to_jiffies(WAIT_MS) as usize,
+        }
+    }
+
+    /// Takes one buffer out of memory, as far as this kernel can.
+    pub(super) fn evict(&mut self, bo: &Bo) -> Result<Done> {
+        if swap::signal_pending() {
+            return Err(EINTR);
+        }
+        if !self.is_ours(bo) {
+            return Ok(Done::Kept(Reason::NotOurs));
+        }
+        if swap::free_pages() == 0 && bo.looks_resident() {
+            return Err(ENOSPC);
+        }
+        let done = self.give_up(bo)?;
+        match (done, ReclaimMode::current()) {
+            (Done::Moved { .. } | Done::Nothing, ReclaimMode::Swap) => {
+                let pages = self.swap_out(bo)?;
+                Ok(match done {
+                    // The kernel's shrinker gave it up before.
+                    Done::Nothing if pages > 0 => Done::Moved {
+                        bytes: pages * PAGE_SIZE,
+                    },
+                    done => done,
+                })
+            }
+            (done, _) => Ok(done),
+        }
+    }
+
+    /// Whether the memory is the process's own to give up: not another driver's, not the
+    /// kernel's, not reachable for another process.
+    fn is_ours(&self, bo: &Bo) -> bool {
+        matches!(bo.kind(), BoKind::User { .. })
+            && !bo.is_exported()
+            && bo.global_name() == 0
+            && self.target.is_alone_with(bo)
+    }
+
+    /// Makes the pages of a buffer ordinary pages of its file.
+    fn give_up(&mut self, bo: &Bo) -> Result<Done> {
+        loop {
+            let Some(_enter) = self.dev.enter() else {
+                return Err(ENODEV);
+            };
+            let result = {
+                let locked = bo.lock_interruptible()?;
+                if !locked.is_resident() {
+                    return Ok(Done::Nothing);
+                }
+                // With no time left this asks without waiting.
+                match locked.wait_idle(self.budget, true)? {
+                    0 => {
+                        self.budget = 0;
+                        return Ok(Done::Kept(Reason::Busy));
+                    }
+                    left => self.budget = self.budget.min(left),
+                }
+                locked.evict()
+            };
+            match result {
+                Ok(()) => return Ok(Done::Moved { bytes: bo.size() }),
+                // A VM_BIND holds the pages until it has mapped them, which does not take long.
+                Err(EvictError::Pinned | EvictError::Contended) if self.budget > 0 => {
+                    self.budget -= 1;
+                    if swap::signal_pending() {
+                        return Err(EINTR);
+                    }
+                    fsleep(Delta::from_millis(1));
+                }
+                Err(EvictError::Pinned | EvictError::Contended) => {
+                    return Ok(Done::Kept(Reason::Busy))
+                }
+                Err(EvictError::Failed(e)) => return Err(e),
+            }
+        }
+    }
+
+    /// Writes the pages of a buffer to the swap device and frees them. Returns how many were
+    /// freed.
+    fn swap_out(&self, bo: &Bo) -> Result<usize> {
+        let mut freed = 0;
+        // What is not freed at once may have been in the middle of something: once more.
+        for _ in 0..2 {
+            if bo.cached_pages() == 0 {
+                break;
+            }
+            freed += self.swap_out_once(bo)?;
+        }
+        if bo.cached_pages() == 0 || bo.looks_resident() {
+            // All of it is out, or somebody needed it again.
+            return Ok(freed);
+        }
+        Err(if swap::free_pages() == 0 { ENOSPC } else { EIO })
+    }
+
+    fn swap_out_once(&self, bo: &Bo) -> Result<usize> {
+        let step = SWAP_STEP / PAGE_SIZE;
+        let count = bo.size() / PAGE_SIZE;
+        let mut freed = 0;
+        let mut start = 0;
+        while start < count {
+            if swap::signal_pending() {
+                return Err(EINTR);
+            }
+            // Only so that an unbind of the driver gets an answer soon: the pages are not the
+            // device's any more.
+            let Some(_enter) = self.dev.enter() else {
+                return Err(ENODEV);
+            };
+            let end = start.saturating_add(step).min(count);
+            freed += bo.swap_out(start, end - 1);
+            start = end;
+        }
+        Ok(freed)
+    }
+}
+
+/// Brings one buffer back that no VM has mapped; the others came with their VMs.
+pub(super) fn restore(dev: &PanthorDevice, bo: &Bo) -> Result<Done> {
+    if swap::signal_pending() {
+        return Err(EINTR);
+    }
+    let Some(_enter) = dev.enter() else {
+        return Err(ENODEV);
+    };
+    let locked = bo.lock_interruptible()?;
+    if !locked.is_resident() {
+        locked.prepare_cpu_map()?;
+        locked.update_state();
+    }
+    Ok(Done::Moved { bytes: bo.size() })
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+#![forbid(unsafe_code)]
+
+//! What belongs to a process: its files, their VMs, the buffers in both.
+
+use crate::{
+    kernel_ext::{drm::gem::with_mappings, pid::Pid},
+    panthor_file::PanthorFile,
+    panthor_gem::Bo,
+    panthor_mmu::{Vm, VmSpace},
+    PanthorDevice,
+};
+use kernel::{
+    prelude::*,
+    sync::{aref::ARef, Arc},
+};
+
+/// What belongs to a process, at the time it was looked for: each part with a reference, so that
+/// the process may go on meanwhile, or end.
+pub(super) struct Target {
+    vms: KVec<Arc<Vm>>,
+    /// Each buffer once, in the order of their addresses in the kernel.
+    buffers: KVVec<ARef<Bo>>,
+}
+
+impl Target {
+    /// Finds what belongs to the process `tgid`. `ESRCH` when it has no file of the device,
+    /// `EINTR`, `ENOMEM`.
+    pub(super) fn find(dev: &PanthorDevice, tgid: &Pid) -> Result<Self> {
+        let files: KVec<Arc<PanthorFile>> = dev.files_of(tgid)?;
+        if files.is_empty() {
+            return Err(ESRCH);
+        }
+
+        let mut vms = KVec::new();
+        for file in &files {
+            for (_, vm) in file.vms.snapshot()? {
+                vms.push(vm, GFP_KERNEL)?;
+            }
+        }
+
+        let mut buffers = KVVec::new();
+        for file in &files {
+            file.objects.collect(&mut buffers)?;
+        }
+        for vm in &vms {
+            collect_mapped(vm, &mut buffers)?;
+        }
+        // A buffer has a handle and mappings, several of them at times.
+        buffers.sort_unstable_by_key(address);
+        let mut last = None;
+        buffers.retain(|bo| last.replace(address(bo)) != Some(address(bo)));
+
+        Ok(Self { vms, buffers })
+    }
+
+    /// All VMs.
+    pub(super) fn vms(&self) -> &[Arc<Vm>] {
+        &self.vms
+    }
+
+    /// All buffers.
+    pub(super) fn buffers(&self) -> &[ARef<Bo>] {
+        &self.buffers
+    }
+
+    /// Buffers whose memory was given up and is not back.
+    pub(super) fn evicted(&self) -> Result<KVVec<ARef<Bo>>> {
+        let mut evicted = KVVec::new();
+        for bo in &self.buffers {
+            if bo.evictions() > 0 && !bo.looks_resident() {
+                evicted.push(bo.clone(), GFP_KERNEL)?;
+            }
+        }
+        Ok(evicted)
+    }
+
+    /// Whether a buffer is mapped in VMs of this process only.
+    pub(super) fn is_alone_with(&self, bo: &Bo) -> bool {
+        let mut alone = true;
+        with_mappings(bo, |mappings| {
+            mappings.for_each_vm(|space| {
+                alone = self
+                    .vms
+                    .iter()
+                    .any(|vm| core::ptr::eq::<VmSpace>(&**vm.space(), space));
+                alone
+            });
+        });
+        alone
+    }
+
+    /// Frees what VM operations left behind.
+    pub(super) fn clean_up(&self) {
+        for vm in &self.vms {
+            vm.space().clean_up();
+        }
+    }
+}
+
+fn address(bo: &ARef<Bo>) -> usize {
+    core::ptr::from_ref::<Bo>(bo).addr()
+}
+
+/// Adds the buffers that a VM has mapped.
+fn collect_mapped(vm: &Vm, buffers: &mut KVVec<ARef<Bo>>) -> Result {
+    loop {
+        // Nothing is allocated under the operation lock: count, reserve, look again.
+        let start = buffers.len();
+        let mut missing = 0usize;
+        vm.space().lock().for_each_object(|bo| {
+            if buffers.push_within_capacity(bo.into()).is_err() {
+                missing += 1;
+            }
+            true
+        });
+        if missing == 0 {
+            return Ok(());
+        }
+        let found = buffers.len() - start;
+        buffers.truncate(start);
+        buffers.reserve(found + missing, GFP_KERNEL)?;
+    }
+}
