@@ -6,12 +6,13 @@
 use crate::{
     kernel_ext::{
         drm::{DmaLimits, Registration, UnregisteredDevice},
-        property, sysfs,
+        property, shrinker, sysfs,
     },
     panthor_fw::Fw,
+    panthor_gem::{self, GemDevice},
     panthor_gpu::{Gpu, GpuInfo},
     panthor_irq,
-    panthor_mmu::slots::AsSlots,
+    panthor_mmu::{slots::AsSlots, MmuDevice},
     panthor_power::Power,
     panthor_regs::{Regs, WINDOW_SIZE},
     panthor_sysfs, PanthorDevice, PanthorDriver,
@@ -39,6 +40,12 @@ pub(crate) struct PanthorData {
     pub(crate) gpu: Arc<Gpu>,
     /// Address space slots.
     pub(crate) slots: Arc<AsSlots>,
+    /// Address spaces.
+    #[pin]
+    pub(crate) mmu: MmuDevice,
+    /// Buffers.
+    #[pin]
+    pub(crate) gem: GemDevice,
     /// The microcontroller.
     pub(crate) fw: Arc<Fw>,
     /// Rates of the core clock.
@@ -64,6 +71,9 @@ pub(crate) struct PlatformData {
     /// The attributes; `None` once they were removed.
     #[pin]
     attributes: Mutex<Option<Devres<sysfs::Group<ARef<PanthorDevice>>>>>,
+    /// Gives memory up when the kernel is short of it; `None` once the device was unplugged.
+    #[pin]
+    shrinker: Mutex<Option<shrinker::Registration<PanthorDevice>>>,
     /// Supplies and clocks, which are the last to go.
     _power: Power,
 }
@@ -124,6 +134,7 @@ impl PanthorPlatformDriver {
             GFP_KERNEL,
         )?;
 
+        let coherent = info.is_coherent();
         let fw = Arc::pin_init(Fw::new(regs.clone()), GFP_KERNEL)?;
         let drm_dev = UnregisteredDevice::<PanthorDriver>::new(
             dev,
@@ -133,6 +144,8 @@ impl PanthorPlatformDriver {
                 regs,
                 gpu,
                 slots,
+                mmu <- MmuDevice::new(),
+                gem <- GemDevice::new(coherent),
                 fw,
                 freq,
             }? Error),
@@ -187,11 +200,14 @@ impl platform::Driver for PanthorPlatformDriver {
         pin_init::pin_init_scope(move || {
             let power = Power::new(pdev.as_ref())?;
             let known = Self::bring_up(pdev, &power)?;
+            let shrinker = panthor_gem::register_shrinker(&known.dev)
+                .inspect_err(|_| known.dev.switch_off())?;
 
             Ok(try_pin_init!(PlatformData {
                 dev: known.dev,
                 attributes <- new_mutex!(Some(known.attributes)),
                 registration <- new_mutex!(Some(known.registration)),
+                shrinker <- new_mutex!(Some(shrinker)),
                 _power: power,
             }? Error))
         })
@@ -206,6 +222,10 @@ impl platform::Driver for PanthorPlatformDriver {
         let attributes = this.attributes.lock().take();
         drop(attributes);
 
+        // Nobody uses the GPU any more, and no buffer may be given up while they are taken apart.
+        drop(this.shrinker.lock().take());
+        this.dev.mmu.detach_device();
         this.dev.switch_off();
+        this.dev.gem.detach_device();
     }
 }

@@ -26,7 +26,7 @@ mod panthor_uapi;
 
 use crate::{
     kernel_ext::{
-        drm::{self, driver, ioctl},
+        drm::{self, debugfs, driver, ioctl},
         mm_vma::MmapRequest,
     },
     panthor_device::{PanthorData, PanthorPlatformDriver},
@@ -98,12 +98,41 @@ impl drm::Driver for PanthorDriver {
         ioctl::entry::<Self, panthor_gem::ioctl::BoQueryInfo>(),
     ];
 
+    const DEBUGFS_FILES: &'static [debugfs::File<Self>] = &[
+        debugfs::File {
+            name: c"gems",
+            mode: 0o444,
+            show: panthor_gem::show_gems,
+            write: None,
+        },
+        debugfs::File {
+            name: c"gpuvas",
+            mode: 0o444,
+            show: panthor_mmu::show_gpuvas,
+            write: None,
+        },
+        debugfs::File {
+            name: c"shrink",
+            mode: 0o600,
+            show: panthor_gem::show_shrink,
+            write: Some(panthor_gem::set_shrink),
+        },
+        #[cfg(CONFIG_KUNIT)]
+        debugfs::File {
+            name: c"vm_resident",
+            mode: 0o600,
+            show: panthor_mmu::show_resident,
+            write: Some(panthor_mmu::set_resident),
+        },
+    ];
+
     fn open(dev: &PanthorDevice) -> Result<Arc<PanthorFile>> {
         PanthorFile::new(dev)
     }
 
     fn postclose(_dev: &PanthorDevice, file: Arc<PanthorFile>) {
-        drop(file);
+        // Whoever works for the process at this moment keeps the rest of the file alive.
+        file.vms.destroy_all();
     }
 
     fn show_fdinfo(dev: &PanthorDevice, file: &PanthorDrmFile, printer: &drm::Printer<'_>) {

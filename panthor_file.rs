@@ -9,6 +9,8 @@ use crate::{
         mm_vma::MmapRequest,
         task::in_compat_syscall,
     },
+    panthor_gem::ObjectSet,
+    panthor_mmu::VmPool,
     PanthorDevice, PanthorDriver, PanthorDrmFile,
 };
 use core::mem::size_of;
@@ -35,11 +37,17 @@ pub(crate) const USER_MMIO_OFFSET_64BIT: u64 = uapi::DRM_PANTHOR_USER_MMIO_OFFSE
 pub(crate) struct PanthorFile {
     /// Where the user MMIO area starts in the offsets of the file.
     user_mmio_offset: Atomic<u64>,
+    /// Its VMs.
+    #[pin]
+    pub(crate) vms: VmPool,
+    /// The buffers that it has handles of.
+    #[pin]
+    pub(crate) objects: ObjectSet,
 }
 
 impl PanthorFile {
     /// A file was opened.
-    pub(crate) fn new(_dev: &PanthorDevice) -> Result<Arc<Self>> {
+    pub(crate) fn new(dev: &PanthorDevice) -> Result<Arc<Self>> {
         // A 32-bit process can only express offsets of 44 bits.
         let user_mmio_offset = if size_of::<usize>() == 4 || in_compat_syscall() {
             USER_MMIO_OFFSET_32BIT
@@ -50,6 +58,8 @@ impl PanthorFile {
         Arc::pin_init(
             try_pin_init!(Self {
                 user_mmio_offset: Atomic::new(user_mmio_offset),
+                vms <- VmPool::new(dev)?,
+                objects <- ObjectSet::new(),
             }),
             GFP_KERNEL,
         )
