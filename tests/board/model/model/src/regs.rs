@@ -219,6 +219,11 @@ fn lookup(table: &[Reg], offset: u32) -> Option<Access> {
     (offset < reg.offset + 4 * reg.words).then_some(reg.access)
 }
 
+/// Whether an offset lies in the page of [`LATEST_FLUSH_ID`].
+pub fn user_page(offset: u64) -> bool {
+    (0x1_0000..0x1_1000).contains(&offset)
+}
+
 /// Finds what is at a word-aligned offset.
 pub fn place(offset: u32) -> Place {
     let as_end = AS_BASE + AS_STRIDE * crate::identity::AS_BLOCKS as u32;

@@ -165,11 +165,15 @@ impl Gpu {
             Some(v) => format!("write of {len} bytes at {offset:#x}: {v:#x}"),
             None => format!("read of {len} bytes at {offset:#x}"),
         };
-        if len != 4 {
+        // What user space reads in its page is not the driver's doing.
+        let user = write.is_none() && regs::user_page(offset);
+        if len != 4 && !user {
             self.env.violation(Violation::AccessWidth, text);
         }
         if offset % 4 != 0 {
-            self.env.violation(Violation::UnalignedAccess, text);
+            if !user {
+                self.env.violation(Violation::UnalignedAccess, text);
+            }
             return None;
         }
         let inside = offset < regs::WINDOW && matches!(len, 1..=8);
@@ -179,8 +183,10 @@ impl Gpu {
     fn read_word(&mut self, offset: u32) -> u32 {
         match regs::place(offset) {
             Place::Nothing => {
-                self.env
-                    .violation(Violation::UnknownRegister, || format!("read {offset:#x}"));
+                if !regs::user_page(u64::from(offset)) {
+                    self.env
+                        .violation(Violation::UnknownRegister, || format!("read {offset:#x}"));
+                }
                 0
             }
             Place::As(n, inner, _) => {

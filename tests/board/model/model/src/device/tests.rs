@@ -42,6 +42,18 @@ fn wrong_accesses_are_counted_and_harmless() {
 }
 
 #[test]
+fn user_space_may_read_anything_in_its_page() {
+    let mut b = Bench::powered();
+    let mut data = [0xff; 8];
+    b.gpu.mmio_read(0x1_0000, &mut data);
+    assert_eq!(u64::from_le_bytes(data), 1);
+    b.gpu.mmio_read(0x1_0ff1, &mut data[..1]);
+    assert_eq!(data[0], 0);
+    b.read(0x1_0ffc);
+    b.clean();
+}
+
+#[test]
 fn l2_power() {
     let mut b = Bench::new();
     b.write(0x304, 31);
