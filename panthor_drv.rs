@@ -155,3 +155,7 @@ impl drm::Driver for PanthorDriver {
         Ok(dev.regs.flush_id_page())
     }
 }
+
+#[cfg(CONFIG_KUNIT = "y")]
+#[path = "tests/kunit/mod.rs"]
+mod kunit;

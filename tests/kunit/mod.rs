@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+#![forbid(unsafe_code)]
+
+//! KUnit suites, one file per room. They need no GPU and run when the module is loaded.
+
+mod lock_region;
+mod query;
+mod regs;
+mod slot_table;
+mod sysfs;
+mod uaccess;
