@@ -11,7 +11,7 @@ usage: mali-model --vfio SOCKET --ctl SOCKET [options]
   --vfio SOCKET        vfio-user socket for QEMU
   --ctl SOCKET         control socket
   --wait SECONDS       end when QEMU has not connected by then (60)
-  --spin US            poll the socket that long before sleeping (50)
+  --spin US            poll the socket that long before sleeping (0)
   --timestamp-hz N     rate of the TIMESTAMP register (62500000)
   --die-with-parent    end when the parent process ends
   --verbose            print events and violations to the standard error
@@ -46,7 +46,7 @@ impl Args {
             vfio: PathBuf::new(),
             ctl: PathBuf::new(),
             wait: Duration::from_secs(60),
-            spin: Duration::from_micros(50),
+            spin: Duration::ZERO,
             timestamp_hz: 62_500_000,
             die_with_parent: false,
             verbose: false,

@@ -6,9 +6,9 @@ use super::lock::Region;
 use super::walk::{Leaf, BLOCK, PAGE};
 use std::collections::BTreeMap;
 
-/// Entries after which the oldest thinkable TLB would have forgotten something, too. Keeps the
-/// model's own memory bounded.
-const LIMIT: usize = 1 << 20;
+/// Entries after which all are forgotten: 1 GiB in pages. Keeps an UPDATE, which compares them all
+/// with the tables, well under the 100 ms that a driver waits.
+const LIMIT: usize = 1 << 18;
 
 /// A remembered translation.
 #[derive(Clone, Copy, Debug)]
