@@ -94,6 +94,7 @@ pub(crate) struct PanthorPlatformDriver;
 /// A device that others know of, and what ends that when it is dropped.
 struct Known {
     dev: ARef<PanthorDevice>,
+    shrinker: shrinker::Registration<PanthorDevice>,
     attributes: Devres<sysfs::Group<ARef<PanthorDevice>>>,
     registration: Devres<Registration<PanthorDriver>>,
 }
@@ -168,11 +169,13 @@ impl PanthorPlatformDriver {
         dev.gpu.resume()?;
         dev.slots.resume()?;
 
+        let shrinker = panthor_gem::register_shrinker(&dev)?;
         let attributes = panthor_sysfs::add(parent, dev.clone())?;
         let registration = Registration::new(parent, unregistered)?;
 
         Ok(Known {
             dev,
+            shrinker,
             attributes,
             registration,
         })
@@ -200,14 +203,12 @@ impl platform::Driver for PanthorPlatformDriver {
         pin_init::pin_init_scope(move || {
             let power = Power::new(pdev.as_ref())?;
             let known = Self::bring_up(pdev, &power)?;
-            let shrinker = panthor_gem::register_shrinker(&known.dev)
-                .inspect_err(|_| known.dev.switch_off())?;
 
             Ok(try_pin_init!(PlatformData {
                 dev: known.dev,
                 attributes <- new_mutex!(Some(known.attributes)),
                 registration <- new_mutex!(Some(known.registration)),
-                shrinker <- new_mutex!(Some(shrinker)),
+                shrinker <- new_mutex!(Some(known.shrinker)),
                 _power: power,
             }? Error))
         })

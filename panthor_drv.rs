@@ -5,8 +5,6 @@
 //! This is the crate root: the DRM driver and its table of ioctls. It holds no unsafe code, but
 //! cannot forbid it, as that would cover `kernel_ext` as well.
 
-#![allow(dead_code)]
-
 mod kernel_ext;
 mod panthor_device;
 mod panthor_file;

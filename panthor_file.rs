@@ -25,9 +25,9 @@ use kernel::{
 };
 
 /// Offset of the user MMIO area for a process with 32-bit file offsets, in bytes.
-pub(crate) const USER_MMIO_OFFSET_32BIT: u64 = uapi::DRM_PANTHOR_USER_MMIO_OFFSET_32BIT as u64;
+pub(crate) const USER_MMIO_OFFSET_32BIT: u64 = uapi::DRM_PANTHOR_USER_MMIO_OFFSET_32BIT;
 /// Offset of the user MMIO area for a process with 64-bit file offsets, in bytes.
-pub(crate) const USER_MMIO_OFFSET_64BIT: u64 = uapi::DRM_PANTHOR_USER_MMIO_OFFSET_64BIT as u64;
+pub(crate) const USER_MMIO_OFFSET_64BIT: u64 = uapi::DRM_PANTHOR_USER_MMIO_OFFSET_64BIT;
 
 /// The driver's data for an open file.
 ///
