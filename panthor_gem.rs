@@ -91,6 +91,18 @@ impl GemDevice {
     }
 }
 
+/// Makes buffers of huge pages where that is possible, unless the module parameter
+/// `transparent_hugepage` says no. To be called before there are buffers.
+pub(crate) fn use_huge_pages(dev: &PanthorDevice) {
+    if !cfg!(CONFIG_TRANSPARENT_HUGEPAGE) || !crate::module_parameters::transparent_hugepage.value() {
+        return;
+    }
+    match crate::kernel_ext::drm::gem::use_huge_pages(dev) {
+        Ok(()) => dev_info!(dev.parent(), "Using transparent huge pages\n"),
+        Err(e) => dev_warn!(dev.parent(), "Cannot use transparent huge pages: {e:?}\n"),
+    }
+}
+
 /// Starts to give memory up when the kernel asks for it, until the result is dropped.
 pub(crate) fn register_shrinker(
     dev: &kernel::sync::aref::ARef<PanthorDevice>,

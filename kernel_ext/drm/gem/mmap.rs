@@ -154,19 +154,22 @@ impl<T: DriverObject> Fault<'_, T> {
     unsafe fn new(vmf: *mut bindings::vm_fault, order: c_uint) -> Self {
         // SAFETY: The caller promises a valid fault.
         unsafe {
-            let vma = (*vmf).__bindgen_anon_1.vma;
-            let start = (*vma).vm_pgoff;
+            let obj: &Object<T> = object_of((*vmf).__bindgen_anon_1.vma);
+            // Not from the start of the mapping, which may be what is left of a larger one.
+            let start = obj.mmap_offset() >> kernel::page::PAGE_SHIFT;
+            let pgoff = (*vmf).__bindgen_anon_1.pgoff as u64;
             // INVARIANT: The caller promises it.
             Self {
                 vmf,
-                obj: object_of(vma),
+                obj,
                 order,
-                index: (*vmf).__bindgen_anon_1.pgoff.wrapping_sub(start) as usize,
+                index: pgoff.wrapping_sub(start) as usize,
             }
         }
     }
 
     fn handle(self) -> bindings::vm_fault_t {
+        // CAST: As above, where a page before the start is beyond the end.
         if self.index >= self.obj.size() / kernel::page::PAGE_SIZE {
             return SIGBUS;
         }
