@@ -22,7 +22,7 @@ impl End {
     pub fn cmd(&mut self) -> Option<String> {
         let mut s = String::new();
         match self.rx.read_line(&mut s) {
-            Ok(n) if n > 0 => Some(s.trim_end().to_string()),
+            Ok(n) if n > 0 && s.trim_end() != "quit" => Some(s.trim_end().to_string()),
             _ => None,
         }
     }
@@ -157,8 +157,10 @@ impl Child {
         Ok(())
     }
 
-    /// Closes its command pipe and waits for its end; the wait status.
+    /// Tells it to end and waits; the wait status. (Closing the pipe would not do: helpers that were
+    /// forked later have it open too.)
     pub fn end(&mut self) -> Res<i32> {
+        self.send("quit")?;
         self.tx = None;
         let st = sys::waitpid(self.pid, 0)?.unwrap_or(0);
         self.pid = 0;

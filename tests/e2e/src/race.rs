@@ -87,3 +87,51 @@ pub fn percentile(v: &mut [u64], p: usize) -> u64 {
         n => v[((n - 1) * p) / 100],
     }
 }
+
+/// The side that reclaims and claims the memory of a process again and again; where there is no
+/// `mem_reclaim`, the driver's shrinker is asked instead. Answers in `fine` are no failure.
+pub fn disturber(pid: i32, fine: &[sys::Errno]) -> Side<'_> {
+    let ours = crate::sysfs::attr("mem_reclaim").is_ok_and(|p| p.exists());
+    Box::new(move |r| {
+        while r.on() {
+            if ours {
+                for (what, res) in [
+                    ("reclaims", crate::sysfs::reclaim(pid)),
+                    ("claims", crate::sysfs::claim(pid)),
+                ] {
+                    match res {
+                        Ok(()) => r.count(what, 1),
+                        Err(e) if fine.contains(&e) => r.count("refusals", 1),
+                        Err(e) => return Err(Fail::Fail(format!("{what} of {pid}: {e}"))),
+                    }
+                }
+            } else {
+                crate::debugfs::shrink(1 << 20)?;
+                r.count("shrinks", 1);
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        Ok(())
+    })
+}
+
+/// What [`disturber`] must have done for a race to count.
+pub fn disturbances() -> &'static str {
+    if crate::sysfs::attr("mem_reclaim").is_ok_and(|p| p.exists()) {
+        "reclaims"
+    } else {
+        "shrinks"
+    }
+}
+
+/// Skips the case where nothing can be evicted.
+pub fn need_swap() -> Res {
+    if crate::proc::swaps()?.is_empty() {
+        return Err(Fail::Skip("no swap".to_string()));
+    }
+    Ok(())
+}
+
+/// The limit of a case that races, in seconds: enough for `PANTHOR_LONG` as well, which the
+/// harness multiplies by four.
+pub const LIMIT: u64 = 90;

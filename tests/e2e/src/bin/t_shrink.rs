@@ -142,7 +142,7 @@ fn use_evicted() -> Res {
     Ok(())
 }
 
-/// A process that takes memory until it has `size` bytes of it.
+/// A process that takes 8 MiB more of its memory, up to `size`, at each command.
 fn hog(size: u64) -> Res<Child> {
     Child::spawn(|e| {
         let _ = write_once("/proc/self/oom_score_adj", b"1000");
@@ -155,10 +155,12 @@ fn hog(size: u64) -> Res<Child> {
         ) else {
             return;
         };
+        let mut at = 0;
         e.serve(|_| {
-            for i in (0..m.len() / 8).step_by(512) {
+            for i in (at..(at + M as usize).min(m.len() / 8)).step_by(512) {
                 m.set(i, i as u64 | 1);
             }
+            at = (at + M as usize) % (m.len() / 8);
             Ok(String::new())
         });
     })
@@ -186,23 +188,27 @@ fn pressure() -> Res {
         }
         maps.push(m);
     }
-    let before: u64 = Gems::read()?.of(getpid()).map(|b| b.evictions).sum();
-    let mut evicted = 0;
-    for round in 0..4 {
-        let avail = ok!(MemInfo::read()).get("MemFree");
-        let mut h = hog(avail + held / 2)?;
-        let r = h.ask("eat");
-        evicted = Gems::read()?.of(getpid()).map(|b| b.evictions).sum::<u64>() - before;
-        note!(
-            "round {round}: {evicted} evictions, {} MiB resident, the hog: {}",
-            ok!(d.fdinfo()).resident() / M,
-            if r.is_ok() { "done" } else { "killed" }
-        );
-        drop(h);
-        if evicted > 4 {
+    let evictions = || -> Res<u64> { Ok(Gems::read()?.of(getpid()).map(|b| b.evictions).sum()) };
+    let before = evictions()?;
+    let mut h = hog(mem.get("MemTotal"))?;
+    let (mut eaten, mut evicted) = (0, 0);
+    let start = std::time::Instant::now();
+    while evicted < 5 && start.elapsed() < Duration::from_secs(60) {
+        if h.ask("eat").is_err() {
+            note!("the OOM killer took the hog");
             break;
         }
+        eaten += 8;
+        if (eaten + 64) * M > free - held {
+            evicted = evictions()? - before;
+        }
     }
+    evicted = evicted.max(evictions()? - before);
+    note!(
+        "{eaten} MiB eaten, {evicted} evictions, {} MiB resident",
+        ok!(d.fdinfo()).resident() / M
+    );
+    drop(h);
     check!(
         evicted > 0,
         "the kernel was short of memory and nothing was evicted"
@@ -230,7 +236,7 @@ fn pressure_and_use() -> Res {
         maps.push(m);
     }
     let avail = ok!(MemInfo::read()).get("MemFree");
-    let mut eater = hog(avail + held / 4)?;
+    let mut eater = hog(avail + held / 8)?;
     race::run(
         Duration::from_secs(8),
         &["checks", "squeezes"],

@@ -13,7 +13,21 @@ struct Bound(String);
 
 impl Bound {
     fn new() -> Res<Bound> {
-        Ok(Bound(sysfs::device()?))
+        if let Ok(n) = sysfs::device() {
+            return Ok(Bound(n));
+        }
+        // A case before this one was cut off while the driver was unbound.
+        for e in std::fs::read_dir("/sys/bus/platform/devices")
+            .map_err(|e| e.to_string())?
+            .flatten()
+        {
+            let n = e.file_name().to_string_lossy().into_owned();
+            if n.ends_with(".gpu") {
+                drop(Bound(n.clone()));
+                return Ok(Bound(n));
+            }
+        }
+        fail!("no device")
     }
 
     fn unbind(&self) -> Res {
