@@ -2,6 +2,8 @@
 
 //! The register map.
 
+use crate::irq::Line;
+
 /// Bytes of the register window.
 pub const WINDOW: u64 = 0x20_0000;
 /// First address space block.
@@ -17,10 +19,6 @@ pub const DOORBELL_STRIDE: u32 = 0x1_0000;
 
 /// Registers below the address space blocks.
 pub mod gpu {
-    /// Identification.
-    pub const GPU_ID: u32 = 0x000;
-    /// First interrupt register of the GPU block.
-    pub const INT: u32 = 0x020;
     /// Command.
     pub const COMMAND: u32 = 0x030;
     /// Counter of cycles, two words.
@@ -33,13 +31,6 @@ pub mod gpu {
     pub const MCU_CONTROL: u32 = 0x700;
     /// State of the microcontroller.
     pub const MCU_STATUS: u32 = 0x704;
-    /// First interrupt register of the JOB block.
-    pub const JOB_INT: u32 = 0x1000;
-    /// First interrupt register of the MMU block.
-    pub const MMU_INT: u32 = 0x2000;
-
-    /// Event: access fault of the GPU.
-    pub const INT_FAULT: u32 = 1 << 0;
     /// Event: reset is over.
     pub const INT_RESET_COMPLETED: u32 = 1 << 8;
     /// Events: one, and all, power transitions are over.
@@ -72,6 +63,28 @@ pub mod aspace {
     pub const TRANSCFG: u32 = 0x30;
     /// More about the fault, two words.
     pub const FAULTEXTRA: u32 = 0x38;
+}
+
+/// Offsets in an interrupt block.
+pub mod irq {
+    /// Latched events.
+    pub const RAWSTAT: u32 = 0x0;
+    /// Forget events.
+    pub const CLEAR: u32 = 0x4;
+    /// Enabled events.
+    pub const MASK: u32 = 0x8;
+    /// Latched and enabled events.
+    pub const STAT: u32 = 0xc;
+}
+
+/// The interrupt block that an offset lies in.
+pub fn irq_block(offset: u32) -> Option<Line> {
+    match offset & !0xf {
+        0x0020 => Some(Line::Gpu),
+        0x1000 => Some(Line::Job),
+        0x2000 => Some(Line::Mmu),
+        _ => None,
+    }
 }
 
 /// What a register allows.

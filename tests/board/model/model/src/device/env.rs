@@ -74,7 +74,16 @@ impl Env {
     }
 
     /// The interrupt block of a line.
-    pub fn irq(&mut self, line: Line) -> &mut IrqBlock {
+    pub fn irq(&self, line: Line) -> &IrqBlock {
+        match line {
+            Line::Job => &self.job_irq,
+            Line::Mmu => &self.mmu_irq,
+            Line::Gpu => &self.gpu_irq,
+        }
+    }
+
+    /// The interrupt block of a line, to change it.
+    pub fn irq_mut(&mut self, line: Line) -> &mut IrqBlock {
         match line {
             Line::Job => &mut self.job_irq,
             Line::Mmu => &mut self.mmu_irq,

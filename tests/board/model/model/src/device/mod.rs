@@ -12,7 +12,7 @@ use crate::identity::{Identity, AS_BLOCKS};
 use crate::irq::{IrqSink, Line};
 use crate::mcu::Mcu;
 use crate::mmu::Mmu;
-use crate::regs::{self, gpu, Access, Place};
+use crate::regs::{self, gpu, irq, Access, Place};
 use crate::violations::Violation;
 use caches::FlushModes;
 use env::Env;
@@ -66,7 +66,7 @@ impl Gpu {
     /// Sends the interrupts that are due.
     pub fn deliver(&mut self) {
         for line in Line::ALL {
-            if self.env.irq(line).take_due() {
+            if self.env.irq_mut(line).take_due() {
                 self.env.counters.inc(match line {
                     Line::Job => Counter::JobIrq,
                     Line::Mmu => Counter::MmuIrq,
@@ -214,12 +214,15 @@ impl Gpu {
         let now = self.env.clock.now();
         let ticks = |hz: u64| (u128::from(now) * u128::from(hz) / 1_000_000_000) as u64;
         let wide = |value: u64| (value >> if offset & 4 != 0 { 32 } else { 0 }) as u32;
-        let block = |b: &crate::irq::IrqBlock| match offset & 0xc {
-            0x0 => b.raw(),
-            0x8 => b.mask(),
-            0xc => b.status(),
-            _ => 0,
-        };
+        if let Some(line) = regs::irq_block(offset) {
+            let block = self.env.irq(line);
+            return match offset & 0xf {
+                irq::RAWSTAT => block.raw(),
+                irq::MASK => block.mask(),
+                irq::STAT => block.status(),
+                _ => 0,
+            };
+        }
         match offset {
             0x000 => id.gpu_id,
             0x004 => id.l2_features,
@@ -229,7 +232,6 @@ impl Gpu {
             0x014 => id.mmu_features(),
             0x018 => id.as_present,
             0x01c => id.csf_id,
-            0x020..=0x02c => block(&self.env.gpu_irq),
             0x034 => u32::from(self.mcu.running()) | (u32::from(self.env.l2_on) << 1),
             0x060 | 0x064 => wide(id.gpu_features),
             0x090 | 0x094 => wide(ticks(id.cycle_hz)),
@@ -243,21 +245,19 @@ impl Gpu {
             0x100 | 0x104 => wide(id.shader_present),
             0x110 | 0x114 => wide(id.tiler_present),
             0x120 | 0x124 => wide(id.l2_present),
-            0x140..=0x264 => wide(self.power.read(&self.env, offset & !4)),
+            0x140..=0x264 => wide(self.power.read(offset & !4)),
             0x280 => id.revidr,
             0x300 => id.coherency_features,
             gpu::COHERENCY_PROTOCOL => self.coherency_protocol,
             gpu::MCU_CONTROL => self.mcu.control(),
             gpu::MCU_STATUS => self.mcu.status(),
-            0x1000..=0x100c => block(&self.env.job_irq),
-            0x2000..=0x200c => block(&self.env.mmu_irq),
             regs::LATEST_FLUSH_ID => self.env.caches.latest_id(),
             _ => scratch_index(offset).map_or(0, |i| self.scratch[i]),
         }
     }
 
     fn write_word(&mut self, offset: u32, value: u32) {
-        if self.reset_done.is_some() && !(0x20..0x30).contains(&offset) {
+        if self.reset_done.is_some() && regs::irq_block(offset) != Some(Line::Gpu) {
             self.env.violation(Violation::AccessInReset, || {
                 format!("write {offset:#x} = {value:#x}")
             });
@@ -280,9 +280,18 @@ impl Gpu {
     }
 
     fn write_plain(&mut self, offset: u32, value: u32) {
+        if let Some(line) = regs::irq_block(offset) {
+            let block = self.env.irq_mut(line);
+            match offset & 0xf {
+                irq::CLEAR => block.clear(value),
+                _ => block.set_mask(value),
+            }
+            if line == Line::Mmu && offset & 0xf == irq::CLEAR {
+                self.mmu.clear_faults(value);
+            }
+            return;
+        }
         match offset {
-            0x024 => self.env.gpu_irq.clear(value),
-            0x028 => self.env.gpu_irq.set_mask(value),
             gpu::COMMAND => self.command(value),
             0x180..=0x1e4 => {
                 let mut power = std::mem::take(&mut self.power);
@@ -291,13 +300,6 @@ impl Gpu {
             }
             gpu::COHERENCY_PROTOCOL => self.coherency_protocol = value,
             gpu::MCU_CONTROL => self.mcu.write_control(&mut self.env, value),
-            0x1004 => self.env.job_irq.clear(value),
-            0x1008 => self.env.job_irq.set_mask(value),
-            0x2004 => {
-                self.env.mmu_irq.clear(value);
-                self.mmu.clear_faults(value);
-            }
-            0x2008 => self.env.mmu_irq.set_mask(value),
             _ => {
                 if let Some(i) = scratch_index(offset) {
                     self.scratch[i] = value;

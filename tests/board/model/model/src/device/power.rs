@@ -84,7 +84,7 @@ impl Power {
     }
 
     /// Reads READY, PWRTRANS and PWRACTIVE; the others read as 0.
-    pub fn read(&self, _env: &Env, offset: u32) -> u64 {
+    pub fn read(&self, offset: u32) -> u64 {
         let domain = match offset & 0x3f {
             0x00 => &self.shader,
             0x10 => &self.tiler,

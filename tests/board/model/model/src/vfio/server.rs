@@ -311,7 +311,7 @@ impl Server {
         // What is pending reaches the new listener.
         self.shared.access(|gpu| {
             for line in Line::ALL {
-                gpu.env.irq(line).retrigger();
+                gpu.env.irq_mut(line).retrigger();
             }
         });
         Ok(())
