@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 const FINE: &[Errno] = &[ESRCH];
 
 /// A disturber of whoever is in `pid` at the moment.
-fn follow<'a>(pid: &'a AtomicI32) -> Side<'a> {
+fn follow(pid: &AtomicI32) -> Side<'_> {
     let ours = sysfs::attr("mem_reclaim").is_ok_and(|p| p.exists());
     Box::new(move |r| {
         while r.on() {
