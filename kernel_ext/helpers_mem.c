@@ -354,7 +354,7 @@ bool kx_can_reclaim_range(void)
 	return IS_ENABLED(PANTHOR_HAS_SHMEM_RECLAIM);
 }
 
-unsigned long kx_gem_reclaim_range(struct drm_gem_object *obj, pgoff_t start, pgoff_t end)
+long kx_gem_reclaim_range(struct drm_gem_object *obj, pgoff_t start, pgoff_t end)
 {
 #ifdef PANTHOR_HAS_SHMEM_RECLAIM
 	if (obj->filp)

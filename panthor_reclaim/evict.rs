@@ -122,12 +122,13 @@ impl<'a> Evictor<'a> {
     /// Writes the pages of a buffer to the swap device and frees them. Returns how many were
     /// freed.
     fn swap_out(&self, bo: &Bo) -> Result<usize> {
-        let mut freed = 0;
-        // What is not freed at once may have been in the middle of something: once more.
-        for _ in 0..2 {
-            if bo.cached_pages() == 0 {
-                break;
-            }
+        if bo.evictions() == 0 {
+            return Ok(0);
+        }
+        // Also when there is nothing left in the file: it may be on its way since an earlier call.
+        let mut freed = self.swap_out_once(bo)?;
+        if bo.cached_pages() > 0 {
+            // What was not freed at once may have been in the middle of something: once more.
             freed += self.swap_out_once(bo)?;
         }
         if bo.cached_pages() == 0 || bo.looks_resident() {
@@ -152,7 +153,7 @@ impl<'a> Evictor<'a> {
                 return Err(ENODEV);
             };
             let end = start.saturating_add(step).min(count);
-            freed += bo.swap_out(start, end - 1);
+            freed += bo.swap_out(start, end - 1)?;
             start = end;
         }
         Ok(freed)

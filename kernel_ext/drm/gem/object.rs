@@ -365,10 +365,16 @@ impl<T: DriverObject> Object<T> {
 
     /// Swaps out the pages `start..=end` of an object that has been evicted; pages that somebody
     /// uses again stay. Returns how many were freed: zero where the kernel cannot do it, see
-    /// [`can_swap_out`]. No lock may be held.
-    pub(crate) fn swap_out(&self, start: usize, end: usize) -> usize {
+    /// [`can_swap_out`]. `EIO` when the swap device did not take some of them. No lock may be held.
+    ///
+    /// [`can_swap_out`]: super::can_swap_out
+    pub(crate) fn swap_out(&self, start: usize, end: usize) -> Result<usize> {
         // SAFETY: The object is initialised. The call takes references on what it uses.
-        unsafe { bindings::kx_gem_reclaim_range(self.as_raw(), start as _, end as _) as usize }
+        let ret = unsafe { bindings::kx_gem_reclaim_range(self.as_raw(), start as _, end as _) };
+        if ret < 0 {
+            return Err(Error::from_errno(c_int::try_from(ret)?));
+        }
+        Ok(ret.unsigned_abs())
     }
 
     /// Takes the reservation lock.
