@@ -3,8 +3,8 @@
 
 //! Tiler heaps.
 //!
-//! Without groups nothing could use a heap, and there are none yet. The calls check their
-//! arguments and then answer as they do for a VM, or a heap, that is not there.
+//! Without groups nothing could use a heap, and there are none yet: the calls answer as they do
+//! for a VM, or a heap, that is not there.
 
 use crate::{
     kernel_ext::drm::ioctl::Ioctl, panthor_uapi::check_zero, PanthorDevice, PanthorDriver,
@@ -40,9 +40,13 @@ impl Ioctl<PanthorDriver> for TilerHeapDestroy {
     fn run(
         _dev: &PanthorDevice,
         args: &mut uapi::drm_panthor_tiler_heap_destroy,
-        _file: &PanthorDrmFile,
+        file: &PanthorDrmFile,
     ) -> Result<i32> {
         check_zero(args.pad)?;
-        Err(EINVAL)
+        // The handle of a heap has that of its VM in the upper half.
+        file.driver().vms.get(args.handle >> 16)?;
+
+        // No VM has had a heap yet.
+        Err(ENOENT)
     }
 }
