@@ -11,7 +11,7 @@ PATCHES ?= yes
 export KERNEL PATCHES DRIVER CMD SHARE MEM SWAP CPUS TIMEOUT BOARD APPEND LOG RUN KO LONG ONLY
 export LINUX PANTHOR_CACHE DEBIAN_MIRROR JOBS
 
-.PHONY: all module install setup vm demo test bench check format clean help
+.PHONY: all module install setup vm demo test bench check format clean prune help
 
 ifdef KDIR
 
@@ -53,12 +53,15 @@ setup:
 vm:
 	@$(ENV)/vm
 
+# These measure: without what the debug kernel checks.
+demo bench: KERNEL = fast
+
 demo:
-	@$(ENV)/setup fast
+	@$(ENV)/setup all
 	@tests/demo/run
 
 bench:
-	@$(ENV)/setup fast
+	@$(ENV)/setup all
 	@tests/bench/run
 
 test:
@@ -72,6 +75,9 @@ check:
 format:
 	@$(ENV)/setup kernel
 	@$(ENV)/check --format
+
+prune:
+	@$(ENV)/prune
 
 help:
 	@sed -e 1,2d -e 's/^# \{0,1\}//' $(ENV)/help.txt
