@@ -315,7 +315,7 @@ impl Dev {
 
     /// The fdinfo of this file.
     pub fn fdinfo(&self) -> Result<crate::proc::FdInfo> {
-        crate::proc::FdInfo::read(sys::getpid(), self.fd())
+        crate::proc::FdInfo::own(self.fd())
     }
 }
 

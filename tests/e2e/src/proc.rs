@@ -48,7 +48,16 @@ pub struct FdInfo(Vec<(String, String)>);
 impl FdInfo {
     /// Of descriptor `fd` of process `pid`.
     pub fn read(pid: i32, fd: i32) -> Result<FdInfo> {
-        let t = sys::read_text(format!("/proc/{pid}/fdinfo/{fd}"))?;
+        Self::at(&format!("/proc/{pid}/fdinfo/{fd}"))
+    }
+
+    /// Of a descriptor of ours, whatever our number is in this PID namespace.
+    pub fn own(fd: i32) -> Result<FdInfo> {
+        Self::at(&format!("/proc/self/fdinfo/{fd}"))
+    }
+
+    fn at(path: &str) -> Result<FdInfo> {
+        let t = sys::read_text(path)?;
         Ok(FdInfo(
             t.lines()
                 .filter_map(|l| l.split_once(':'))

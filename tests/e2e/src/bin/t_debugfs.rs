@@ -126,7 +126,7 @@ fn shrink_amount() -> Res {
     let n = ok!(shrink(M / PAGE));
     let left = ok!(d.fdinfo()).resident();
     check!(
-        n >= M / PAGE && n <= 3 * M / PAGE,
+        (M / PAGE..=3 * M / PAGE).contains(&n),
         "{n} pages for {}",
         M / PAGE
     );

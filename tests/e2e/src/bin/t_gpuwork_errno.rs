@@ -286,6 +286,9 @@ fn bind_async_bad_args() -> Res {
             ops: ObjArray::of(ops),
         })
     };
+    if call(vm_id, &[Op::unmap(M, M)]) == Err(EOPNOTSUPP) {
+        skip!("asynchronous binds come with the GPU-work half");
+    }
     err!(call(vm_id + 1, &[Op::unmap(M, M)]), EINVAL);
     err!(call(vm_id, &[Op::map(1000, 0, M, PAGE)]), EINVAL);
     err!(

@@ -359,6 +359,7 @@ fn fault(what: &str, flags: u32, req: impl Fn(u32) -> String) -> Res {
         v.model.hash(v.slot, M, M)?;
     }
     eq!(ok!(v.d.vm_state(v.id)), 0);
+    let before = v.violations()?;
     let r = v.model.ask(&req(v.slot));
     check!(
         r.as_ref().is_err()
@@ -380,6 +381,12 @@ fn fault(what: &str, flags: u32, req: impl Fn(u32) -> String) -> Res {
     ok!(v.sw.set(getpid(), v.id, false));
     v.slot = v.sw.on(getpid(), v.id)?;
     v.model.hash(v.slot, 8 * M, M)?;
+    // This one we asked for; the model counts it as the violation that it is.
+    let n = v.violations()? - before;
+    check!(n <= 1, "{what}: {n} violations");
+    if before == 0 {
+        v.model.ask("violations clear")?;
+    }
     Ok(())
 }
 
