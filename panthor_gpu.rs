@@ -9,9 +9,7 @@ use crate::{
     panthor_regs::{gpu_control::*, gpu_irq, irq::GpuIrq, Regs},
 };
 use kernel::{
-    device,
-    io::poll::read_poll_timeout,
-    new_mutex, new_spinlock,
+    device, new_mutex, new_spinlock,
     prelude::*,
     sync::{aref::ARef, Arc, Mutex, SpinLock},
     time::Delta,
@@ -241,9 +239,9 @@ impl Gpu {
         self.power_on_l2()
     }
 
-    /// Powers the L2 cache down and stops listening.
+    /// Powers the L2 cache down, with a reset if it must be, and stops listening.
     pub(crate) fn suspend(&self) -> Result {
-        let powered_off = self.power_off_l2();
+        let powered_off = self.power_off_l2().or_else(|_| self.soft_reset());
 
         self.irq.suspend()?;
         powered_off
@@ -255,14 +253,14 @@ impl Gpu {
         self.wait_l2_transition()?;
         self.regs.write64(L2_PWRON::from(L2_FIRST))?;
 
-        read_poll_timeout(
-            || self.regs.read64::<L2_READY>(),
-            |ready| u64::from(*ready) == L2_FIRST,
-            Delta::from_micros(POWER_POLL_US),
-            Delta::from_millis(POWER_TIMEOUT_MS),
-        )
-        .inspect_err(|_| dev_err!(&*self.dev, "L2 cache does not power up\n"))?;
-        Ok(())
+        self.regs
+            .wait_until(
+                Regs::read64::<L2_READY>,
+                |ready| u64::from(*ready) == L2_FIRST,
+                Delta::from_micros(POWER_POLL_US),
+                Delta::from_millis(POWER_TIMEOUT_MS),
+            )
+            .inspect_err(|_| dev_err!(&*self.dev, "L2 cache does not power up\n"))
     }
 
     /// Powers the L2 cache down.
@@ -274,14 +272,14 @@ impl Gpu {
 
     /// Waits for the end of a power transition of the L2 cache.
     fn wait_l2_transition(&self) -> Result {
-        read_poll_timeout(
-            || self.regs.read64::<L2_PWRTRANS>(),
-            |transition| u64::from(*transition) & L2_FIRST == 0,
-            Delta::from_micros(POWER_POLL_US),
-            Delta::from_millis(POWER_TIMEOUT_MS),
-        )
-        .inspect_err(|_| dev_err!(&*self.dev, "L2 power transition does not end\n"))?;
-        Ok(())
+        self.regs
+            .wait_until(
+                Regs::read64::<L2_PWRTRANS>,
+                |transition| u64::from(*transition) & L2_FIRST == 0,
+                Delta::from_micros(POWER_POLL_US),
+                Delta::from_millis(POWER_TIMEOUT_MS),
+            )
+            .inspect_err(|_| dev_err!(&*self.dev, "L2 power transition does not end\n"))
     }
 
     /// Flushes the L2, the load/store and the other caches, and waits for it, up to 100 ms.
@@ -295,8 +293,8 @@ impl Gpu {
         )
     }
 
-    /// Resets the GPU and waits for it, up to 100 ms.
-    pub(crate) fn soft_reset(&self) -> Result {
+    /// Resets the GPU and waits for it, up to 100 ms. The L2 cache is off after that.
+    fn soft_reset(&self) -> Result {
         self.request(&self.resets, GpuCommand::SoftReset, "soft reset")?;
 
         // The reset has ended a flush, too.

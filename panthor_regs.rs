@@ -12,11 +12,13 @@
 use kernel::{
     io::{
         mem::DevresIoMem,
+        poll::read_poll_timeout,
         register::{FixedRegister, Register, RegisterArray, RegisterBase, RelativeRegister},
         Io, PhysAddr,
     },
     prelude::*,
     sizes::SZ_2M,
+    time::Delta,
 };
 
 /// Size of the register window in bytes.
@@ -39,6 +41,23 @@ impl Regs {
     pub(crate) fn flush_id_page(&self) -> PhysAddr {
         self.phys
             .wrapping_add(user::LATEST_FLUSH_ID::OFFSET as PhysAddr)
+    }
+
+    /// Reads with `op` until `cond` holds, with pauses of `pause`; `ETIMEDOUT` when it does not
+    /// within `limit`.
+    pub(crate) fn wait_until<T>(
+        &self,
+        op: impl Fn(&Self) -> Result<T>,
+        cond: impl Fn(&T) -> bool,
+        pause: Delta,
+        limit: Delta,
+    ) -> Result {
+        match read_poll_timeout(|| op(self), &cond, pause, limit) {
+            Ok(_) => Ok(()),
+            // We may have been put aside for so long between a look and the clock.
+            Err(err) if err == ETIMEDOUT && cond(&op(self)?) => Ok(()),
+            Err(err) => Err(err),
+        }
     }
 
     fn read_word(&self, offset: usize) -> Result<u32> {

@@ -22,12 +22,10 @@ fn access_name(access: u32) -> &'static str {
 }
 
 impl AsSlots {
-    /// Says what has happened in a slot, and clears the event.
+    /// Says what has happened in a slot.
     fn report_fault(&self, slot: usize) -> Result {
         let status: FAULTSTATUS = self.regs.read_at(slot)?;
         let address: FAULTADDRESS = self.regs.read64_at(slot)?;
-
-        self.irq.clear(fault_event(slot))?;
 
         let code = status.exception().get();
         let access = status.access().get();
@@ -62,9 +60,8 @@ impl IrqSource for AsSlots {
         self.irq.clear(events & 0xffff_0000)?;
 
         for slot in (0..MAX_SLOTS).filter(|slot| events & fault_event(*slot) != 0) {
-            self.report_fault(slot)?;
             // If the slot cannot be disabled it was said so; the event is masked in any case.
-            if let Err(err) = self.fault(slot) {
+            if let Err(err) = self.fault(slot, || self.report_fault(slot)) {
                 if err == ENODEV {
                     return Err(err);
                 }

@@ -19,9 +19,7 @@ use crate::{
     panthor_regs::{gpu_control::FlushMode, irq::MmuIrq, mmu_control::*, Regs},
 };
 use kernel::{
-    device,
-    io::poll::read_poll_timeout,
-    new_mutex,
+    device, new_mutex,
     prelude::*,
     sync::{
         aref::ARef,
@@ -192,6 +190,8 @@ impl AsSlots {
                 let locked = other.state.access(&table).locked.is_some();
 
                 if let Err(err) = self.disable_for_reuse(slot, locked) {
+                    // The one who left may free its tables.
+                    let _ = self.configure(slot, &AsConfig::UNMAPPED);
                     table.seats.remove(seat);
                     return Err(err);
                 }
@@ -203,6 +203,7 @@ impl AsSlots {
             let locked = seat.state.access(&table).locked;
 
             if let Err(err) = self.enable(slot, cfg, locked) {
+                let _ = self.disable(slot, false);
                 table.seats.remove(seat);
                 return Err(err);
             }
@@ -289,40 +290,47 @@ impl AsSlots {
 
     /// Takes an address space that has faulted out of operation. It keeps its slot, which works
     /// again after the next activation.
-    pub(super) fn fault(&self, slot: usize) -> Result {
+    ///
+    /// `report` is called before, unless the fault is not there any more: it was that of an
+    /// address space that has left the slot.
+    pub(super) fn fault(&self, slot: usize, report: impl FnOnce() -> Result) -> Result {
         let table = self.table.lock();
-        let mut locked = false;
 
-        if let Some(seat) = table.seats.occupant(slot) {
-            seat.faulty.store(true, Relaxed);
-            locked = seat.state.access(&table).locked.is_some();
+        if self.irq.raw_status()? & fault_event(slot) == 0 {
+            return Ok(());
         }
+        report()?;
+        self.irq.clear(fault_event(slot))?;
 
-        self.disable(slot, locked)?;
+        let Some(seat) = table.seats.occupant(slot) else {
+            return self.disable(slot, false);
+        };
+        let locked = seat.state.access(&table).locked;
 
-        // The region stays locked as far as the update under way is concerned.
-        if let (true, Some(seat)) = (locked, table.seats.occupant(slot)) {
-            if let Some(region) = seat.state.access(&table).locked {
-                self.lock(slot, region)?;
-            }
+        seat.faulty.store(true, Relaxed);
+        self.disable(slot, locked.is_some())?;
+
+        // The update under way will unlock it once more.
+        match locked {
+            Some(region) => self.lock(slot, region),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Waits for the end of a command.
     fn wait_idle(&self, slot: usize) -> Result {
-        read_poll_timeout(
-            || self.regs.read_at::<STATUS>(slot),
-            |status| !status.active(),
-            Delta::from_micros(COMMAND_POLL_US),
-            Delta::from_millis(COMMAND_TIMEOUT_MS),
-        )
-        .inspect_err(|err| {
-            if *err != ENODEV {
-                dev_err!(&*self.dev, "AS{}: a command does not end\n", slot);
-            }
-        })?;
-        Ok(())
+        self.regs
+            .wait_until(
+                |regs| regs.read_at::<STATUS>(slot),
+                |status| !status.active(),
+                Delta::from_micros(COMMAND_POLL_US),
+                Delta::from_millis(COMMAND_TIMEOUT_MS),
+            )
+            .inspect_err(|err| {
+                if *err != ENODEV {
+                    dev_err!(&*self.dev, "AS{}: a command does not end\n", slot);
+                }
+            })
     }
 
     /// Has a command done.
@@ -358,6 +366,8 @@ impl AsSlots {
 
     /// Puts a slot into operation.
     fn enable(&self, slot: usize, cfg: &AsConfig, locked: Option<LockRegion>) -> Result {
+        // A fault of whoever was there before is not one of the next.
+        self.irq.clear(fault_event(slot))?;
         self.irq.enable(fault_event(slot))?;
         self.configure(slot, cfg)?;
 

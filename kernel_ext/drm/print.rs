@@ -67,11 +67,6 @@ impl Printer<'_> {
         // SAFETY: The printer is valid by the type invariants, and the file is open.
         unsafe { bindings::drm_show_memory_stats(self.raw, file.as_raw()) };
     }
-
-    /// The C object.
-    pub(crate) fn as_raw(&self) -> *mut bindings::drm_printer {
-        self.raw
-    }
 }
 
 /// Writes to a [`Printer`] with the syntax of `print!()`.
