@@ -561,7 +561,11 @@ fn label_at_edge() -> Res {
     unsafe { libc::munmap(m.ptr().add(PAGE as usize).cast(), PAGE as usize) };
     // SAFETY: eight bytes inside of the first page.
     unsafe {
-        std::ptr::copy_nonoverlapping(b"e2e-edg\0".as_ptr(), m.ptr().add(PAGE as usize - 8), 8)
+        std::ptr::copy_nonoverlapping(
+            c"e2e-edg".as_ptr().cast(),
+            m.ptr().add(PAGE as usize - 8),
+            8,
+        )
     };
     let label = m.ptr() as u64 + PAGE - 8;
     ok!(d.call(&mut BoSetLabel {

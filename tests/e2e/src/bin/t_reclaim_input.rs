@@ -449,10 +449,10 @@ fn signals() -> Res {
     need()?;
     ok!(catch_signal(libc::SIGUSR1));
     let mut c = Child::holder()?;
-    for i in 0..64 {
+    for i in 0..32 {
         c.call(&format!("bo 0x100000 2 0 {}", i + 1))?;
     }
-    let total = 64 * M;
+    let total = 32 * M;
     // SAFETY: no memory involved.
     let me = unsafe { libc::pthread_self() };
     let (mut interrupted, mut between) = (0, 0);
@@ -474,7 +474,7 @@ fn signals() -> Res {
     let start = Instant::now();
     let mut delay = 100;
     for round in 0..60 {
-        if start.elapsed() > Duration::from_secs(30) {
+        if start.elapsed() > Duration::from_secs(12) {
             break;
         }
         let name = if round % 2 == 0 {
@@ -507,7 +507,7 @@ fn signals() -> Res {
     eq!(c.resident()?, 0);
     ok!(sysfs::claim(c.pid));
     eq!(c.resident()?, total);
-    for i in 0..64 {
+    for i in 0..32 {
         c.call(&format!("check {i}"))?;
     }
     Ok(())
@@ -532,7 +532,7 @@ fn signal_pending() -> Res {
     ok!(catch_signal(libc::SIGALRM));
     // SAFETY: valid places.
     unsafe { libc::setitimer(libc::ITIMER_REAL, &t, std::ptr::null_mut()) };
-    for _ in 0..200 {
+    for _ in 0..60 {
         for r in [sysfs::reclaim(getpid()), sysfs::claim(getpid())] {
             check!(matches!(r, Ok(()) | Err(EINTR)), "{r:?}");
         }

@@ -140,7 +140,7 @@ fn unmap_flushes() -> Res {
         // Fill the TLB.
         v.model.hash(v.slot, va, size)?;
         ok!(v.bind(Op::unmap(va, size)));
-        for off in [0, size / 2 & !(PAGE - 1), size - PAGE] {
+        for off in [0, (size / 2) & !(PAGE - 1), size - PAGE] {
             let t = v.at(va + off)?;
             check!(t.pa().is_none(), "{:#x} after unmap: {t:?}", va + off);
         }
