@@ -94,7 +94,8 @@ impl GemDevice {
 /// Makes buffers of huge pages where that is possible, unless the module parameter
 /// `transparent_hugepage` says no. To be called before there are buffers.
 pub(crate) fn use_huge_pages(dev: &PanthorDevice) {
-    if !cfg!(CONFIG_TRANSPARENT_HUGEPAGE) || !crate::module_parameters::transparent_hugepage.value() {
+    if !cfg!(CONFIG_TRANSPARENT_HUGEPAGE) || !crate::module_parameters::transparent_hugepage.value()
+    {
         return;
     }
     match crate::kernel_ext::drm::gem::use_huge_pages(dev) {

@@ -16,14 +16,10 @@ mod evict;
 mod outcome;
 mod target;
 
-use self::{evict::Evictor, target::Target};
 use self::outcome::Outcome;
+use self::{evict::Evictor, target::Target};
 use crate::{
-    kernel_ext::{
-        drm::gem,
-        pid::Pid,
-        swap, trace,
-    },
+    kernel_ext::{drm::gem, pid::Pid, swap, trace},
     PanthorDevice,
 };
 use kernel::{

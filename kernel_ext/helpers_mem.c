@@ -349,11 +349,6 @@ unsigned long kx_gem_nr_cached_pages(struct drm_gem_object *obj)
 	return obj->filp ? obj->filp->f_mapping->nrpages : 0;
 }
 
-bool kx_can_reclaim_range(void)
-{
-	return IS_ENABLED(PANTHOR_HAS_SHMEM_RECLAIM);
-}
-
 long kx_gem_reclaim_range(struct drm_gem_object *obj, pgoff_t start, pgoff_t end)
 {
 #ifdef PANTHOR_HAS_SHMEM_RECLAIM

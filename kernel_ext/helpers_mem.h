@@ -85,7 +85,6 @@ long kx_get_nr_swap_pages(void);
 bool kx_may_block(gfp_t gfp);
 void kx_teach_reclaim_order(struct mutex *lock);
 unsigned long kx_gem_nr_cached_pages(struct drm_gem_object *obj);
-bool kx_can_reclaim_range(void);
 long kx_gem_reclaim_range(struct drm_gem_object *obj, pgoff_t start, pgoff_t end);
 bool kx_signal_pending(void);
 void kx_fs_reclaim_acquire(void);

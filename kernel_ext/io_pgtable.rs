@@ -99,6 +99,11 @@ pub(crate) struct PageTable {
 // SAFETY: Page tables belong to no thread.
 unsafe impl Send for PageTable {}
 
+/// Gives the C side a table.
+///
+/// # Safety
+///
+/// To be called by the page table code only.
 unsafe extern "C" fn alloc_callback(
     cookie: *mut c_void,
     size: usize,
@@ -125,6 +130,11 @@ unsafe extern "C" fn alloc_callback(
     }
 }
 
+/// Takes a table back.
+///
+/// # Safety
+///
+/// To be called by the page table code only.
 unsafe extern "C" fn free_callback(_cookie: *mut c_void, table: *mut c_void, _size: usize) {
     // SAFETY: The table came from `alloc_callback()`.
     unsafe { bindings::kx_free_table(table) };
@@ -134,12 +144,7 @@ impl PageTable {
     /// Makes an empty page table for addresses of `ias` bits and memory of `oas` bits, whose
     /// walks are coherent with the CPU's caches or not. The caller drops it before `dev` is
     /// unbound.
-    pub(crate) fn new(
-        dev: &device::Device,
-        ias: u32,
-        oas: u32,
-        coherent: bool,
-    ) -> Result<Self> {
+    pub(crate) fn new(dev: &device::Device, ias: u32, oas: u32, coherent: bool) -> Result<Self> {
         let source = KBox::new(
             Source {
                 reserve: Cell::new(core::ptr::null_mut()),
@@ -197,10 +202,10 @@ impl PageTable {
             let ret = unsafe {
                 bindings::kx_io_pgtable_map(
                     self.ops.as_ptr(),
-                    (addr + done) as _,
-                    (pa + done) as _,
-                    size as _,
-                    count as _,
+                    (addr + done) as usize,
+                    (pa + done) as bindings::phys_addr_t,
+                    size as usize,
+                    count as usize,
                     prot as c_int,
                     &mut mapped,
                 )
@@ -229,9 +234,9 @@ impl PageTable {
             let unmapped = unsafe {
                 bindings::kx_io_pgtable_unmap(
                     self.ops.as_ptr(),
-                    (addr + done) as _,
-                    size as _,
-                    count as _,
+                    (addr + done) as usize,
+                    size as usize,
+                    count as usize,
                 )
             };
             // A hole would be a fault of ours; step over it instead of leaving the rest mapped.
@@ -242,7 +247,7 @@ impl PageTable {
     /// Whether an address is mapped by a block.
     pub(crate) fn is_block(&self, addr: u64) -> bool {
         // SAFETY: `ops` is valid.
-        unsafe { bindings::kx_io_pgtable_is_block(self.ops.as_ptr(), addr as _) }
+        unsafe { bindings::kx_io_pgtable_is_block(self.ops.as_ptr(), addr as usize) }
     }
 }
 

@@ -18,7 +18,9 @@ use kernel::{
 /// # Safety
 ///
 /// A reference that [`Self::get_unless_zero`] returns is as good as any other one.
-pub(in crate::kernel_ext) unsafe trait TryGet: AlwaysRefCounted + Sized {
+pub(in crate::kernel_ext) unsafe trait TryGet:
+    AlwaysRefCounted + Sized
+{
     /// Takes a reference unless the last one is gone.
     ///
     /// # Safety

@@ -6,7 +6,10 @@
 
 use super::bindings;
 use core::ptr::NonNull;
-use kernel::{prelude::*, sync::aref::{ARef, AlwaysRefCounted}};
+use kernel::{
+    prelude::*,
+    sync::aref::{ARef, AlwaysRefCounted},
+};
 
 /// What a shrinker is asked.
 #[derive(Clone, Copy)]
@@ -41,10 +44,11 @@ pub(crate) trait Shrink: AlwaysRefCounted + Send + Sync + 'static {
 ///
 /// # Invariants
 ///
-/// `shrinker` is registered and its private data is the address of `data`.
+/// `shrinker` is registered and its private data is the address of `_data`.
 pub(crate) struct Registration<T: Shrink> {
     shrinker: NonNull<bindings::shrinker>,
-    data: ARef<T>,
+    /// Keeps what is shrunk.
+    _data: ARef<T>,
 }
 
 // What is registered is behind pointers, and does not move with it.
@@ -59,9 +63,8 @@ impl<T: Shrink> Registration<T> {
     /// Registers a shrinker. `ENOMEM`.
     pub(crate) fn new(data: ARef<T>) -> Result<Self> {
         // SAFETY: The format takes one string.
-        let shrinker = unsafe {
-            bindings::shrinker_alloc(0, c"%s".as_char_ptr(), T::NAME.as_char_ptr())
-        };
+        let shrinker =
+            unsafe { bindings::shrinker_alloc(0, c"%s".as_char_ptr(), T::NAME.as_char_ptr()) };
         let shrinker = NonNull::new(shrinker).ok_or(ENOMEM)?;
         // SAFETY: The shrinker is ours until it is registered; the data lives longer.
         unsafe {
@@ -74,13 +77,8 @@ impl<T: Shrink> Registration<T> {
         // INVARIANT: Registered above.
         Ok(Self {
             shrinker,
-            data,
+            _data: data,
         })
-    }
-
-    /// What is shrunk.
-    pub(crate) fn data(&self) -> &ARef<T> {
-        &self.data
     }
 }
 
@@ -98,7 +96,7 @@ unsafe fn control(sc: *mut bindings::shrink_control) -> ShrinkControl {
     // SAFETY: The caller promises it.
     unsafe {
         ShrinkControl {
-            nr_to_scan: (*sc).nr_to_scan as usize,
+            nr_to_scan: (*sc).nr_to_scan,
             may_block: bindings::kx_may_block((*sc).gfp_mask),
         }
     }
@@ -109,6 +107,11 @@ const EMPTY: c_ulong = c_ulong::MAX - 1;
 /// `SHRINK_STOP`: no progress is possible.
 const STOP: c_ulong = c_ulong::MAX;
 
+/// `count_objects` of `struct shrinker`.
+///
+/// # Safety
+///
+/// To be called by the mm core only.
 unsafe extern "C" fn count_callback<T: Shrink>(
     shrinker: *mut bindings::shrinker,
     sc: *mut bindings::shrink_control,
@@ -121,6 +124,11 @@ unsafe extern "C" fn count_callback<T: Shrink>(
     }
 }
 
+/// `scan_objects` of `struct shrinker`.
+///
+/// # Safety
+///
+/// To be called by the mm core only.
 unsafe extern "C" fn scan_callback<T: Shrink>(
     shrinker: *mut bindings::shrinker,
     sc: *mut bindings::shrink_control,

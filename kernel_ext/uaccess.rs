@@ -243,7 +243,8 @@ pub(crate) fn strndup_user(addr: u64, max: usize) -> Result<kernel::str::CString
             isize::try_from(max)?,
         )
     };
-    let text = kernel::error::from_err_ptr(text).map_err(|e| if e == EINVAL { E2BIG } else { e })?;
+    let text =
+        kernel::error::from_err_ptr(text).map_err(|e| if e == EINVAL { E2BIG } else { e })?;
     // SAFETY: The function returned a string of ours that ends with a NUL.
     let copy = unsafe { CStr::from_char_ptr(text) }.to_cstring();
     // SAFETY: As above.

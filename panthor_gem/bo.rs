@@ -91,13 +91,13 @@ impl PanthorBo {
     pub(crate) fn create_flags(&self) -> u32 {
         match self.kind {
             BoKind::User { flags } => flags,
-            BoKind::Kernel => uapi::drm_panthor_bo_flags_DRM_PANTHOR_BO_NO_MMAP as u32,
+            BoKind::Kernel => uapi::drm_panthor_bo_flags_DRM_PANTHOR_BO_NO_MMAP,
             BoKind::Imported => 0,
         }
     }
 
     fn has_flag(&self, flag: uapi::drm_panthor_bo_flags) -> bool {
-        self.create_flags() & flag as u32 != 0
+        self.create_flags() & flag != 0
     }
 
     /// Whether userspace asked for a buffer that the CPU never sees.
@@ -143,8 +143,7 @@ impl gem::DriverObject for PanthorBo {
     fn map_wc(bo: &Bo) -> bool {
         // A coherent GPU sees the caches: a write-combined mapping would miss what the kernel
         // zeroed through them.
-        !bo.dev().gem.coherent
-            && !bo.has_flag(uapi::drm_panthor_bo_flags_DRM_PANTHOR_BO_WB_MMAP)
+        !bo.dev().gem.coherent && !bo.has_flag(uapi::drm_panthor_bo_flags_DRM_PANTHOR_BO_WB_MMAP)
     }
 
     fn may_mmap(bo: &Bo) -> Result {

@@ -29,6 +29,10 @@ impl Creator {
 impl Creator {
     /// `NAME/TGID`. `ENOMEM`.
     pub(super) fn text(&self) -> Result<CString> {
-        CString::try_from_fmt(fmt!("{}/{}", BStr::from_bytes(self.name.bytes()), self.tgid))
+        CString::try_from_fmt(fmt!(
+            "{}/{}",
+            BStr::from_bytes(self.name.bytes()),
+            self.tgid
+        ))
     }
 }

@@ -6,14 +6,14 @@
 use super::{label::Label, Bo, BoKind, PanthorBo};
 use crate::{
     kernel_ext::{drm::ioctl::Ioctl, uaccess},
-    PanthorDevice, PanthorDrmFile, PanthorDriver,
+    PanthorDevice, PanthorDriver, PanthorDrmFile,
 };
 use kernel::{prelude::*, uapi};
 
 /// The CPU never maps the buffer.
-const NO_MMAP: u32 = uapi::drm_panthor_bo_flags_DRM_PANTHOR_BO_NO_MMAP as u32;
+const NO_MMAP: u32 = uapi::drm_panthor_bo_flags_DRM_PANTHOR_BO_NO_MMAP;
 /// The CPU maps the buffer cached.
-const WB_MMAP: u32 = uapi::drm_panthor_bo_flags_DRM_PANTHOR_BO_WB_MMAP as u32;
+const WB_MMAP: u32 = uapi::drm_panthor_bo_flags_DRM_PANTHOR_BO_WB_MMAP;
 
 /// BO_CREATE.
 pub(crate) struct BoCreate;
@@ -135,7 +135,7 @@ impl Ioctl<PanthorDriver> for BoQueryInfo {
         let bo = Bo::lookup(file, args.handle)?;
         args.create_flags = bo.create_flags();
         args.extra_flags = if bo.is_imported() {
-            uapi::drm_panthor_bo_extra_flags_DRM_PANTHOR_BO_IS_IMPORTED as u32
+            uapi::drm_panthor_bo_extra_flags_DRM_PANTHOR_BO_IS_IMPORTED
         } else {
             0
         };

@@ -24,12 +24,7 @@ pub(crate) enum ReclaimState {
 
 impl ReclaimState {
     /// The state that follows from what is known of a buffer.
-    pub(crate) fn new(
-        resident: bool,
-        pinned: bool,
-        gpu: GpuMappings,
-        cpu_mapped: bool,
-    ) -> Self {
+    pub(crate) fn new(resident: bool, pinned: bool, gpu: GpuMappings, cpu_mapped: bool) -> Self {
         match (resident && !pinned, gpu, cpu_mapped) {
             (false, _, _) => Self::Unreclaimable,
             (true, GpuMappings::Many, _) => Self::GpuShared,

@@ -73,4 +73,3 @@ impl Shrink for PanthorDevice {
         Scanned::Stop
     }
 }
-

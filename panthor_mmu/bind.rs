@@ -17,11 +17,9 @@ use crate::{
 };
 use kernel::{prelude::*, sync::aref::ARef, uapi};
 
-const TYPE_MASK: u32 =
-    uapi::drm_panthor_vm_bind_op_flags_DRM_PANTHOR_VM_BIND_OP_TYPE_MASK as u32;
+const TYPE_MASK: u32 = uapi::drm_panthor_vm_bind_op_flags_DRM_PANTHOR_VM_BIND_OP_TYPE_MASK as u32;
 const TYPE_MAP: u32 = uapi::drm_panthor_vm_bind_op_flags_DRM_PANTHOR_VM_BIND_OP_TYPE_MAP as u32;
-const TYPE_UNMAP: u32 =
-    uapi::drm_panthor_vm_bind_op_flags_DRM_PANTHOR_VM_BIND_OP_TYPE_UNMAP as u32;
+const TYPE_UNMAP: u32 = uapi::drm_panthor_vm_bind_op_flags_DRM_PANTHOR_VM_BIND_OP_TYPE_UNMAP as u32;
 
 /// An operation of VM_BIND, checked as far as that is possible without the VM's buffers.
 pub(crate) enum BindOp {
@@ -64,7 +62,7 @@ impl BindOp {
             return Err(EINVAL);
         }
         let (addr, range) = (op.va, op.size);
-        let op_flags = op.flags as u32;
+        let op_flags = op.flags;
         match op_flags & TYPE_MASK {
             TYPE_MAP => {
                 let flags = MapFlags::new(op_flags & !TYPE_MASK)?;

@@ -6,7 +6,7 @@
 use super::{bind::BindOp, vm::VmStatus};
 use crate::{
     kernel_ext::{drm::ioctl::Ioctl, uaccess},
-    PanthorDevice, PanthorDrmFile, PanthorDriver,
+    PanthorDevice, PanthorDriver, PanthorDrmFile,
 };
 use kernel::{prelude::*, uapi};
 
@@ -56,7 +56,7 @@ impl Ioctl<PanthorDriver> for VmBind {
     type Args = uapi::drm_panthor_vm_bind;
 
     fn run(_dev: &PanthorDevice, args: &mut Self::Args, file: &PanthorDrmFile) -> Result<i32> {
-        const ASYNC: u32 = uapi::drm_panthor_vm_bind_flags_DRM_PANTHOR_VM_BIND_ASYNC as u32;
+        const ASYNC: u32 = uapi::drm_panthor_vm_bind_flags_DRM_PANTHOR_VM_BIND_ASYNC;
 
         let vm = file.driver().vms.get(args.vm_id)?;
         let ops = uaccess::read_array::<uapi::drm_panthor_vm_bind_op>(&args.ops)?;

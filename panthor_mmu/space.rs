@@ -16,6 +16,7 @@ use crate::{
         },
         io_pgtable::{PageTable, TableReserve, BLOCK},
         registry::Registry,
+        swap,
     },
     panthor_regs::mmu_control,
     PanthorDevice, PanthorDriver,
@@ -82,13 +83,23 @@ impl Space {
         let table = PageTable::new(dev.parent(), info.va_bits(), info.pa_bits(), coherent)?;
         let memattr = memattr::from_mair(table.mair(), coherent);
         let seat = dev.slots.new_seat()?;
-        GpuVm::new(
+        let space = GpuVm::new(
             dev,
             c"panthor-GPU-VM",
             1 << info.va_bits(),
             Tables::Live(table),
             try_pin_init!(Self { seat, memattr }? Error),
-        )
+        )?;
+        if cfg!(CONFIG_PROVE_LOCKING) {
+            // The shrinker takes the operation lock, and under it those of the slots: let lockdep
+            // know before it happens.
+            swap::as_reclaim(|| {
+                let guard = space.lock();
+                dev.slots.state(&space.seat);
+                drop(guard);
+            });
+        }
+        Ok(space)
     }
 }
 

@@ -117,8 +117,7 @@ impl Vm {
     /// well. Stops at the first error: `ENOMEM`, `EIO`, `EINTR`, `ENODEV`.
     pub(crate) fn restore(&self) -> Result {
         pin_init::stack_pin_init!(let exec = Exec::new_interruptible());
-        exec.as_ref()
-            .lock_all(|set| self.space.lock_all(set))?;
+        exec.as_ref().lock_all(|set| self.space.lock_all(set))?;
         self.space.validate(exec.as_ref())
     }
 
@@ -126,8 +125,7 @@ impl Vm {
     /// number of the slot. `EBUSY` when all slots are in use; others as [`Self::restore`].
     pub(crate) fn activate(&self) -> Result<u32> {
         pin_init::stack_pin_init!(let exec = Exec::new_interruptible());
-        exec.as_ref()
-            .lock_all(|set| self.space.lock_all(set))?;
+        exec.as_ref().lock_all(|set| self.space.lock_all(set))?;
         self.space.validate(exec.as_ref())?;
         let mut guard = self.space.lock();
         let config = self.space.config(guard.state())?;

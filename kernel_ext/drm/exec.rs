@@ -4,10 +4,8 @@
 //!
 //! C header: [`include/drm/drm_exec.h`](srctree/include/drm/drm_exec.h)
 
-use super::gem::{DriverObject, Locked, Object, ResvObject};
 use crate::kernel_ext::bindings;
 use kernel::{
-    error::to_result,
     prelude::*,
     types::{NotThreadSafe, Opaque},
 };
@@ -41,13 +39,11 @@ impl Exec {
         })
     }
 
-    /// Runs `f`, which locks what is needed with the methods below and returns the first error of
-    /// them, until all of it is locked. `f` may run several times, with nothing locked when it
+    /// Runs `f`, which locks what is needed, see [`GpuVm::lock_all`], and returns the first error, until all of it is locked. `f` may run several times, with nothing locked when it
     /// starts again.
-    pub(crate) fn lock_all(
-        self: Pin<&Self>,
-        mut f: impl FnMut(&LockSet<'_>) -> Result,
-    ) -> Result {
+    ///
+    /// [`GpuVm::lock_all`]: super::gpuvm::GpuVm::lock_all
+    pub(crate) fn lock_all(self: Pin<&Self>, mut f: impl FnMut(&LockSet<'_>) -> Result) -> Result {
         let exec = self.exec.get();
         // SAFETY: `exec` is initialised.
         while unsafe { bindings::drm_exec_cleanup(exec) } {
@@ -63,21 +59,6 @@ impl Exec {
 
     pub(crate) fn as_raw(&self) -> *mut bindings::drm_exec {
         self.exec.get()
-    }
-
-    /// The object, if its lock is in the set.
-    pub(crate) fn locked<'a, T: DriverObject>(
-        &'a self,
-        obj: &'a Object<T>,
-    ) -> Option<Locked<'a, T>> {
-        // SAFETY: `exec` is initialised, and `objects` has `num_objects` entries.
-        let held = unsafe {
-            let exec = self.exec.get();
-            (0..(*exec).num_objects as usize)
-                .any(|i| (**(*exec).objects.add(i)).resv == obj.resv())
-        };
-        // SAFETY: The lock is held for as long as the set is, by the current thread.
-        held.then(|| unsafe { Locked::new(obj) })
     }
 }
 
@@ -97,17 +78,5 @@ pub(crate) struct LockSet<'a> {
 impl LockSet<'_> {
     pub(crate) fn as_raw(&self) -> *mut bindings::drm_exec {
         self.exec.as_raw()
-    }
-
-    /// Adds the lock of an object; it may be there already.
-    pub(crate) fn lock<T: DriverObject>(&self, obj: &Object<T>) -> Result {
-        // SAFETY: The set and the object are valid.
-        to_result(unsafe { bindings::drm_exec_prepare_obj(self.as_raw(), obj.as_raw(), 0) })
-    }
-
-    /// Adds the lock that an address space's private objects share.
-    pub(crate) fn lock_resv(&self, obj: &ResvObject) -> Result {
-        // SAFETY: As above.
-        to_result(unsafe { bindings::drm_exec_prepare_obj(self.as_raw(), obj.as_raw(), 0) })
     }
 }

@@ -22,13 +22,13 @@ use kernel::{
 };
 
 pub(in crate::kernel_ext) use self::backing::stable_segments;
+pub(crate) use self::object::with_mappings;
+pub(super) use self::prime::{prime_import, prime_import_sg_table};
 pub(crate) use self::{
     backing::{Pinned, Segments},
     lru::{Busy, Lru},
     object::{GpuMappings, Locked, MappingsLocked, Object, ResvObject},
 };
-pub(crate) use self::object::with_mappings;
-pub(super) use self::prime::{prime_import, prime_import_sg_table};
 
 /// A driver's type of buffer object: the data it adds to an [`Object`], and what it decides.
 pub(crate) trait DriverObject: Sized + Send + Sync + 'static {

@@ -5,8 +5,8 @@
 pub(crate) mod debugfs;
 pub(crate) mod device;
 pub(crate) mod driver;
-pub(crate) mod file;
 pub(crate) mod exec;
+pub(crate) mod file;
 pub(crate) mod gem;
 pub(crate) mod gpuvm;
 pub(crate) mod ioctl;

@@ -32,7 +32,10 @@ pub(super) enum Backing {
 
 impl Backing {
     pub(super) fn is_resident(&self) -> bool {
-        matches!(self, Self::Pages(..) | Self::Mapped(..) | Self::Imported(..))
+        matches!(
+            self,
+            Self::Pages(..) | Self::Mapped(..) | Self::Imported(..)
+        )
     }
 }
 

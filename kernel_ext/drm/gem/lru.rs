@@ -93,6 +93,11 @@ impl<T: DriverObject> Lru<T> {
     }
 }
 
+/// What a scan of a list calls for each object.
+///
+/// # Safety
+///
+/// To be called by the GEM core only.
 unsafe extern "C" fn shrink_callback<T: DriverObject, const WAIT: bool>(
     obj: *mut bindings::drm_gem_object,
     _ticket: *mut bindings::ww_acquire_ctx,

@@ -94,6 +94,11 @@ unsafe fn object_of<'a, T: DriverObject>(vma: *mut bindings::vm_area_struct) -> 
     unsafe { Object::from_raw((*vma).vm_private_data.cast()) }
 }
 
+/// `open` of a CPU mapping.
+///
+/// # Safety
+///
+/// To be called by the mm core only.
 unsafe extern "C" fn open_callback<T: DriverObject>(vma: *mut bindings::vm_area_struct) {
     // SAFETY: The mm core calls this for a copy of a mapping of ours, which has counted already.
     unsafe {
@@ -102,6 +107,11 @@ unsafe extern "C" fn open_callback<T: DriverObject>(vma: *mut bindings::vm_area_
     }
 }
 
+/// `close` of a CPU mapping.
+///
+/// # Safety
+///
+/// To be called by the mm core only.
 unsafe extern "C" fn close_callback<T: DriverObject>(vma: *mut bindings::vm_area_struct) {
     // SAFETY: The mm core calls this once for every mapping of ours.
     let this = unsafe { object_of::<T>(vma) };
@@ -115,6 +125,11 @@ unsafe extern "C" fn close_callback<T: DriverObject>(vma: *mut bindings::vm_area
     unsafe { bindings::drm_gem_object_put(this.as_raw()) };
 }
 
+/// `fault` of a CPU mapping.
+///
+/// # Safety
+///
+/// To be called by the mm core only.
 unsafe extern "C" fn fault_callback<T: DriverObject>(
     vmf: *mut bindings::vm_fault,
 ) -> bindings::vm_fault_t {
@@ -122,6 +137,11 @@ unsafe extern "C" fn fault_callback<T: DriverObject>(
     unsafe { Fault::<T>::new(vmf, 0) }.handle()
 }
 
+/// `huge_fault` of a CPU mapping.
+///
+/// # Safety
+///
+/// To be called by the mm core only.
 unsafe extern "C" fn huge_fault_callback<T: DriverObject>(
     vmf: *mut bindings::vm_fault,
     order: c_uint,

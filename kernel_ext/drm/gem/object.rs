@@ -306,12 +306,6 @@ impl<T: DriverObject> Object<T> {
         unsafe { (*self.as_raw()).name }
     }
 
-    /// The number of handles.
-    pub(crate) fn handle_count(&self) -> u32 {
-        // SAFETY: As above.
-        unsafe { (*self.as_raw()).handle_count }
-    }
-
     /// The number of references; for people to look at.
     pub(crate) fn ref_count(&self) -> u32 {
         // SAFETY: The object is initialised; the count is read as the C side does.
@@ -370,7 +364,7 @@ impl<T: DriverObject> Object<T> {
     /// [`can_swap_out`]: super::can_swap_out
     pub(crate) fn swap_out(&self, start: usize, end: usize) -> Result<usize> {
         // SAFETY: The object is initialised. The call takes references on what it uses.
-        let ret = unsafe { bindings::kx_gem_reclaim_range(self.as_raw(), start as _, end as _) };
+        let ret = unsafe { bindings::kx_gem_reclaim_range(self.as_raw(), start, end) };
         if ret < 0 {
             return Err(Error::from_errno(c_int::try_from(ret)?));
         }
@@ -424,6 +418,11 @@ impl<T: DriverObject> Object<T> {
         Ok(unsafe { ARef::from_raw(ptr.cast()) })
     }
 
+    /// `free` of `struct drm_gem_object_funcs`.
+    ///
+    /// # Safety
+    ///
+    /// To be called by the GEM core only.
     unsafe extern "C" fn free_callback(obj: *mut bindings::drm_gem_object) {
         let this = obj.cast::<Self>();
 
@@ -440,14 +439,17 @@ impl<T: DriverObject> Object<T> {
         }
     }
 
+    /// `open` of `struct drm_gem_object_funcs`.
+    ///
+    /// # Safety
+    ///
+    /// To be called by the GEM core only.
     unsafe extern "C" fn open_callback(
         obj: *mut bindings::drm_gem_object,
         file: *mut bindings::drm_file,
     ) -> c_int {
         // SAFETY: The DRM core passes a live object of ours and an open file of its device.
-        let (this, file) =
-            unsafe { (Self::from_raw(obj), File::<DriverOf<T>>::from_raw(file)) };
-        // SAFETY: The core holds a reference during the call.
+        let (this, file) = unsafe { (Self::from_raw(obj), File::<DriverOf<T>>::from_raw(file)) };
         let this: ARef<Self> = this.into();
         kernel::error::from_result(|| {
             T::open(this, file.driver().into())?;
@@ -455,16 +457,25 @@ impl<T: DriverObject> Object<T> {
         })
     }
 
+    /// `close` of `struct drm_gem_object_funcs`.
+    ///
+    /// # Safety
+    ///
+    /// To be called by the GEM core only.
     unsafe extern "C" fn close_callback(
         obj: *mut bindings::drm_gem_object,
         file: *mut bindings::drm_file,
     ) {
         // SAFETY: As above.
-        let (this, file) =
-            unsafe { (Self::from_raw(obj), File::<DriverOf<T>>::from_raw(file)) };
+        let (this, file) = unsafe { (Self::from_raw(obj), File::<DriverOf<T>>::from_raw(file)) };
         T::close(this, file.driver());
     }
 
+    /// `status` of `struct drm_gem_object_funcs`.
+    ///
+    /// # Safety
+    ///
+    /// To be called by the GEM core only.
     unsafe extern "C" fn status_callback(
         obj: *mut bindings::drm_gem_object,
     ) -> bindings::drm_gem_object_status {
@@ -609,7 +620,10 @@ impl<'a, T: DriverObject> MappingsLocked<'a, T> {
     }
 
     /// Calls `f` for every address space that has the object mapped, until it returns false.
-    pub(crate) fn for_each_vm_bo(&self, mut f: impl FnMut(NonNull<bindings::drm_gpuvm_bo>) -> bool) {
+    pub(crate) fn for_each_vm_bo(
+        &self,
+        mut f: impl FnMut(NonNull<bindings::drm_gpuvm_bo>) -> bool,
+    ) {
         const ENTRY: usize = offset_of!(bindings::drm_gpuvm_bo, list)
             + offset_of!(bindings::drm_gpuvm_bo__bindgen_ty_1, entry)
             + offset_of!(bindings::drm_gpuvm_bo__bindgen_ty_1__bindgen_ty_1, gem);

@@ -63,7 +63,11 @@ impl<T: DriverObject> DmaBufOps<T> {
     };
 }
 
-/// Remembers the mapping in the attachment, for cache maintenance around CPU access.
+/// `map_dma_buf`: remembers the mapping in the attachment, for cache maintenance around CPU access.
+///
+/// # Safety
+///
+/// To be called by the dma-buf core only.
 unsafe extern "C" fn map_callback(
     attach: *mut bindings::dma_buf_attachment,
     dir: bindings::dma_data_direction,
@@ -78,6 +82,11 @@ unsafe extern "C" fn map_callback(
     }
 }
 
+/// `unmap_dma_buf`.
+///
+/// # Safety
+///
+/// To be called by the dma-buf core only.
 unsafe extern "C" fn unmap_callback(
     attach: *mut bindings::dma_buf_attachment,
     sgt: *mut bindings::sg_table,
@@ -90,6 +99,11 @@ unsafe extern "C" fn unmap_callback(
     }
 }
 
+/// `begin_cpu_access`.
+///
+/// # Safety
+///
+/// To be called by the dma-buf core only.
 unsafe extern "C" fn begin_cpu_access_callback<T: DriverObject>(
     buf: *mut bindings::dma_buf,
     dir: bindings::dma_data_direction,
@@ -106,6 +120,11 @@ unsafe extern "C" fn begin_cpu_access_callback<T: DriverObject>(
     0
 }
 
+/// `end_cpu_access`.
+///
+/// # Safety
+///
+/// To be called by the dma-buf core only.
 unsafe extern "C" fn end_cpu_access_callback<T: DriverObject>(
     buf: *mut bindings::dma_buf,
     dir: bindings::dma_data_direction,
@@ -127,6 +146,11 @@ fn err_ptr<P>(e: Error) -> *mut P {
     core::ptr::without_provenance_mut(e.to_errno() as isize as usize)
 }
 
+/// `export` of `struct drm_gem_object_funcs`.
+///
+/// # Safety
+///
+/// To be called by the DRM core only.
 pub(super) unsafe extern "C" fn export_callback<T: DriverObject>(
     obj: *mut bindings::drm_gem_object,
     flags: c_int,
@@ -149,6 +173,11 @@ pub(super) unsafe extern "C" fn export_callback<T: DriverObject>(
     unsafe { bindings::drm_gem_dmabuf_export((*obj).dev, (&raw const info).cast_mut()) }
 }
 
+/// `gem_prime_import` of `struct drm_driver`.
+///
+/// # Safety
+///
+/// To be called by the DRM core only.
 unsafe extern "C" fn import_callback<T: Driver>(
     dev: *mut bindings::drm_device,
     buf: *mut bindings::dma_buf,
@@ -167,6 +196,11 @@ unsafe extern "C" fn import_callback<T: Driver>(
     }
 }
 
+/// `gem_prime_import_sg_table` of `struct drm_driver`.
+///
+/// # Safety
+///
+/// To be called by the DRM core only.
 unsafe extern "C" fn import_sg_table_callback<T: Driver>(
     dev: *mut bindings::drm_device,
     attach: *mut bindings::dma_buf_attachment,
@@ -183,6 +217,11 @@ unsafe extern "C" fn import_sg_table_callback<T: Driver>(
     }
 }
 
+/// `pin` of `struct drm_gem_object_funcs`.
+///
+/// # Safety
+///
+/// To be called by the DRM core only.
 pub(super) unsafe extern "C" fn pin_callback<T: DriverObject>(
     obj: *mut bindings::drm_gem_object,
 ) -> c_int {
@@ -196,6 +235,11 @@ pub(super) unsafe extern "C" fn pin_callback<T: DriverObject>(
     })
 }
 
+/// `unpin` of `struct drm_gem_object_funcs`.
+///
+/// # Safety
+///
+/// To be called by the DRM core only.
 pub(super) unsafe extern "C" fn unpin_callback<T: DriverObject>(
     obj: *mut bindings::drm_gem_object,
 ) {
@@ -206,6 +250,11 @@ pub(super) unsafe extern "C" fn unpin_callback<T: DriverObject>(
     }
 }
 
+/// `get_sg_table` of `struct drm_gem_object_funcs`.
+///
+/// # Safety
+///
+/// To be called by the DRM core only.
 pub(super) unsafe extern "C" fn get_sg_table_callback<T: DriverObject>(
     obj: *mut bindings::drm_gem_object,
 ) -> *mut bindings::sg_table {
@@ -219,6 +268,11 @@ pub(super) unsafe extern "C" fn get_sg_table_callback<T: DriverObject>(
     unsafe { bindings::drm_prime_pages_to_sg((*obj).dev, pages.as_ptr(), count as c_uint) }
 }
 
+/// `vmap` of `struct drm_gem_object_funcs`.
+///
+/// # Safety
+///
+/// To be called by the DRM core only.
 pub(super) unsafe extern "C" fn vmap_callback<T: DriverObject>(
     obj: *mut bindings::drm_gem_object,
     map: *mut bindings::iosys_map,
@@ -238,6 +292,11 @@ pub(super) unsafe extern "C" fn vmap_callback<T: DriverObject>(
     })
 }
 
+/// `vunmap` of `struct drm_gem_object_funcs`.
+///
+/// # Safety
+///
+/// To be called by the DRM core only.
 pub(super) unsafe extern "C" fn vunmap_callback<T: DriverObject>(
     obj: *mut bindings::drm_gem_object,
     map: *mut bindings::iosys_map,

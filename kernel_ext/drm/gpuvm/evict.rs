@@ -45,8 +45,8 @@ unsafe fn for_each_va<T: DriverGpuVm>(
     vm_bo: *mut bindings::drm_gpuvm_bo,
     mut f: impl FnMut(&Va<T>) -> bool,
 ) {
-    const ENTRY: usize = offset_of!(bindings::drm_gpuva, gem)
-        + offset_of!(bindings::drm_gpuva__bindgen_ty_2, entry);
+    const ENTRY: usize =
+        offset_of!(bindings::drm_gpuva, gem) + offset_of!(bindings::drm_gpuva__bindgen_ty_2, entry);
 
     // SAFETY: The caller promises that the list is valid and stable.
     unsafe {
@@ -300,6 +300,11 @@ where
     ret.map(|()| true)
 }
 
+/// `vm_bo_validate` of `struct drm_gpuvm_ops`.
+///
+/// # Safety
+///
+/// To be called by the GPUVM core only.
 pub(super) unsafe extern "C" fn validate_callback<T>(
     vm_bo: *mut bindings::drm_gpuvm_bo,
     _exec: *mut bindings::drm_exec,
@@ -326,6 +331,11 @@ where
     }
 }
 
+/// `vm_bo_free` of `struct drm_gpuvm_ops`.
+///
+/// # Safety
+///
+/// To be called by the GPUVM core only.
 pub(super) unsafe extern "C" fn vm_bo_free_callback<T>(vm_bo: *mut bindings::drm_gpuvm_bo)
 where
     T: DriverGpuVm,

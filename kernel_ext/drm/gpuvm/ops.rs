@@ -154,11 +154,6 @@ impl<'a, T: DriverGpuVm> OpGuard<'a, T> {
         &mut self.state
     }
 
-    /// The address space.
-    pub(crate) fn vm(&self) -> &'a GpuVm<T> {
-        self.vm
-    }
-
     /// Makes a mapping, in place of whatever is in its range.
     pub(crate) fn map(&mut self, req: &MapRequest<'_, T>, prealloc: &mut Prealloc<T>) -> Result {
         // SAFETY: The entry is valid, as `vm_bo` holds a reference.
@@ -288,6 +283,11 @@ unsafe fn unlink<T: DriverGpuVm>(va: *mut bindings::drm_gpuva) {
     }
 }
 
+/// `sm_step_map` of `struct drm_gpuvm_ops`.
+///
+/// # Safety
+///
+/// To be called by the GPUVM core only.
 pub(super) unsafe extern "C" fn step_map_callback<T>(
     op: *mut bindings::drm_gpuva_op,
     ctx: *mut c_void,
@@ -343,6 +343,11 @@ unsafe fn part<T: DriverGpuVm>(
     })
 }
 
+/// `sm_step_remap` of `struct drm_gpuvm_ops`.
+///
+/// # Safety
+///
+/// To be called by the GPUVM core only.
 pub(super) unsafe extern "C" fn step_remap_callback<T>(
     op: *mut bindings::drm_gpuva_op,
     ctx: *mut c_void,
@@ -393,8 +398,7 @@ where
                 va.evicted.set(old.evicted.get());
             }
             let raw = |va: &mut Option<KBox<Va<T>>>| {
-                va.as_mut()
-                    .map_or(core::ptr::null_mut(), |va| va.va.get())
+                va.as_mut().map_or(core::ptr::null_mut(), |va| va.va.get())
             };
             let vm_bo = (*old.va.get()).vm_bo;
             bindings::drm_gpuva_remap(raw(&mut new_prev), raw(&mut new_next), op);
@@ -407,6 +411,11 @@ where
     }
 }
 
+/// `sm_step_unmap` of `struct drm_gpuvm_ops`.
+///
+/// # Safety
+///
+/// To be called by the GPUVM core only.
 pub(super) unsafe extern "C" fn step_unmap_callback<T>(
     op: *mut bindings::drm_gpuva_op,
     ctx: *mut c_void,

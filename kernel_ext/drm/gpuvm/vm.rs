@@ -116,6 +116,11 @@ where
         Ok(this)
     }
 
+    /// `vm_free` of `struct drm_gpuvm_ops`.
+    ///
+    /// # Safety
+    ///
+    /// To be called by the GPUVM core only.
     unsafe extern "C" fn free_callback(vm: *mut bindings::drm_gpuvm) {
         let this = vm.cast::<Self>();
         // SAFETY: `vm` is at offset zero of the allocation of `new()`, and the last reference is
@@ -153,7 +158,11 @@ where
     pub(crate) fn lock_all(&self, set: &LockSet<'_>) -> Result {
         // SAFETY: Address space and set are valid.
         unsafe {
-            to_result(bindings::drm_gpuvm_prepare_vm(self.as_raw(), set.as_raw(), 0))?;
+            to_result(bindings::drm_gpuvm_prepare_vm(
+                self.as_raw(),
+                set.as_raw(),
+                0,
+            ))?;
             to_result(bindings::drm_gpuvm_prepare_objects(
                 self.as_raw(),
                 set.as_raw(),
@@ -211,7 +220,10 @@ impl<T: DriverGpuVm> GpuVm<T> {
         let _guard = self.state.lock();
         // SAFETY: The operation lock keeps the mappings as they are.
         to_result(unsafe {
-            bindings::drm_debugfs_gpuva_info(core::ptr::from_ref(m).cast_mut().cast(), self.as_raw())
+            bindings::drm_debugfs_gpuva_info(
+                core::ptr::from_ref(m).cast_mut().cast(),
+                self.as_raw(),
+            )
         })
     }
 }
@@ -283,5 +295,4 @@ where
             f(unsafe { GpuVm::from_raw((*vm_bo.as_ptr()).vm) })
         });
     }
-
 }
