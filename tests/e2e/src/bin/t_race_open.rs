@@ -60,8 +60,8 @@ fn latency() -> Res {
         percentile(&mut b, 50),
         percentile(&mut b, 99)
     );
-    // One call of the disturber takes far longer than this; the figures of the bench are stricter.
-    check!(longest < 500_000, "an open took {longest} us");
+    // A call of the disturber takes longer than this on the debug kernel; the bench is stricter.
+    check!(longest < 2_000_000, "an open took {longest} us");
     Ok(())
 }
 
