@@ -175,6 +175,8 @@ pub fn race_time() -> Duration {
     {
         Some(s) => Duration::from_secs(s),
         None if long() => Duration::from_secs(120),
+        // Without the attributes only the shrinker is there to race with.
+        None if driver() == Driver::C => Duration::from_secs(3),
         None => Duration::from_secs(10),
     }
 }

@@ -14,12 +14,12 @@ const UNITS: u64 = 48;
 const UNIT: u64 = 256 * K;
 const BASE: u64 = (1 << 32) - 3 * UNIT;
 
-fn maps_and_unmaps(resident: bool) -> Res {
+fn maps_and_unmaps() -> Res {
     need_swap()?;
-    let (sw, mut model) = if resident {
-        (Some(VmResident::need()?), Some(Model::need()?))
-    } else {
-        (None, None)
+    // On and off an address space slot, where that can be.
+    let (sw, mut model) = match (VmResident::need(), Model::open()) {
+        (Ok(s), Ok(m)) => (Some(s), Some(m)),
+        _ => (None, None),
     };
     let d = ok!(Dev::open());
     let vm = ok!(d.vm());
@@ -140,14 +140,6 @@ fn maps_and_unmaps(resident: bool) -> Res {
     )
 }
 
-fn idle_vm() -> Res {
-    maps_and_unmaps(false)
-}
-
-fn resident_vm() -> Res {
-    maps_and_unmaps(true)
-}
-
 /// Two threads bind in VMs of their own, sharing a buffer.
 fn two_vms() -> Res {
     need_swap()?;
@@ -188,5 +180,5 @@ fn two_vms() -> Res {
 }
 
 fn main() -> std::process::ExitCode {
-    ktap::run(cases![limit LIMIT; idle_vm, resident_vm, two_vms])
+    ktap::run(cases![limit LIMIT; maps_and_unmaps, two_vms])
 }

@@ -34,7 +34,8 @@ fn follow(pid: &AtomicI32) -> Side<'_> {
     })
 }
 
-fn die(how: fn(&mut Child) -> Res) -> Res {
+/// The target is killed or exits.
+fn dies() -> Res {
     need_swap()?;
     let pid = AtomicI32::new(0);
     // Children are forked by this thread alone; the writer is a process of its own, so that no
@@ -71,7 +72,11 @@ fn die(how: fn(&mut Child) -> Res) -> Res {
         }
         writer.send(&c.pid.to_string())?;
         std::thread::sleep(std::time::Duration::from_micros(rng.below(60_000)));
-        how(&mut c)?;
+        if kills % 2 == 0 {
+            c.kill()?;
+        } else {
+            c.end()?;
+        }
         match writer.recv(std::time::Duration::from_secs(20))? {
             Ok(n) => writes += n.parse::<u64>().unwrap_or(0),
             Err(e) => fail!("the writer: {e}"),
@@ -88,17 +93,6 @@ fn die(how: fn(&mut Child) -> Res) -> Res {
     });
     check!(gone, "buffers of the dead are left");
     Ok(())
-}
-
-fn killed() -> Res {
-    die(|c| c.kill())
-}
-
-fn exits() -> Res {
-    die(|c| {
-        c.end()?;
-        Ok(())
-    })
 }
 
 fn closes_and_opens() -> Res {
@@ -169,5 +163,5 @@ fn changes_hands() -> Res {
 }
 
 fn main() -> std::process::ExitCode {
-    ktap::run(cases![limit LIMIT; killed, exits, closes_and_opens, changes_hands])
+    ktap::run(cases![limit LIMIT; dies, closes_and_opens, changes_hands])
 }
