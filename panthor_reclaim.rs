@@ -13,7 +13,7 @@
 //! the work begins, which goes on with references.
 
 mod evict;
-mod outcome;
+pub(crate) mod outcome;
 mod target;
 
 use self::outcome::Outcome;

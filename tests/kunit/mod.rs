@@ -3,9 +3,13 @@
 
 //! KUnit suites, one file per room. They need no GPU and run when the module is loaded.
 
+mod blocks;
 mod lock_region;
+mod pool;
 mod query;
+mod reclaim;
 mod regs;
 mod slot_table;
 mod sysfs;
 mod uaccess;
+mod vm;
