@@ -284,8 +284,10 @@ pub fn tell(redraw: bool, folder: &Path) -> Res<bool> {
         ),
     );
     let given = (freed + zram as i64).max(0) as u64;
+    // The checkers of the other kernels need memory for what they know of pages.
+    let fast = std::env::var("PANTHOR_KERNEL").is_ok_and(|k| k == "fast");
     checks.add(
-        given * 100 >= target.total * 95,
+        given * 100 >= target.total * if fast { 95 } else { 80 },
         format!(
             "free memory and zram grew by {} of what it has",
             percent(given, target.total)
