@@ -34,7 +34,7 @@ fn flush_id() -> Res {
 fn asleep() -> Res {
     let d = ok!(Dev::open());
     let p = ok!(sysfs::attr("power/runtime_status"));
-    let asleep = wait_for(std::time::Duration::from_secs(5), || {
+    let asleep = wait_for(std::time::Duration::from_secs(2), || {
         sys::read_text(&p).is_ok_and(|s| s.trim() == "suspended")
     });
     if !asleep {

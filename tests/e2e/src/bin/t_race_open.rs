@@ -22,7 +22,7 @@ fn latency() -> Res {
     let mut c = Child::holder()?;
     c.call("vm")?;
     for i in 0..16u64 {
-        c.call(&format!("bo 0x400000 2 1 {}", i + 1))?;
+        c.call(&format!("bo 0x100000 2 1 {}", i + 1))?;
         c.call(&format!("bind 1 {i} {:#x}", (i + 1) << 32))?;
     }
     let idle = Mutex::new(Vec::new());
