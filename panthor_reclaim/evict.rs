@@ -26,6 +26,9 @@ const WAIT_MS: u32 = 200;
 /// How many bytes are swapped out before signals and the device are looked at again.
 const SWAP_STEP: usize = 16 << 20;
 
+/// How often swapping out is tried again when pages are left, although nobody seems to use them.
+const SWAP_TRIES: usize = 3;
+
 /// Evicts buffers of one process.
 pub(super) struct Evictor<'a> {
     dev: &'a ARef<PanthorDevice>,
@@ -59,12 +62,13 @@ impl<'a> Evictor<'a> {
         match (done, ReclaimMode::current()) {
             (Done::Moved { .. } | Done::Nothing, ReclaimMode::Swap) => {
                 let pages = self.swap_out(bo)?;
-                Ok(match done {
+                Ok(match (done, pages) {
+                    (_, None) => Done::Kept(Reason::Busy),
                     // The kernel's shrinker gave it up before.
-                    Done::Nothing if pages > 0 => Done::Moved {
+                    (Done::Nothing, Some(pages)) if pages > 0 => Done::Moved {
                         bytes: pages * PAGE_SIZE,
                     },
-                    done => done,
+                    (done, Some(_)) => done,
                 })
             }
             (done, _) => Ok(done),
@@ -120,22 +124,28 @@ impl<'a> Evictor<'a> {
     }
 
     /// Writes the pages of a buffer to the swap device and frees them. Returns how many were
-    /// freed.
-    fn swap_out(&self, bo: &Bo) -> Result<usize> {
+    /// freed, or nothing when others kept using them.
+    fn swap_out(&self, bo: &Bo) -> Result<Option<usize>> {
         if bo.evictions() == 0 {
-            return Ok(0);
+            return Ok(Some(0));
         }
         // Also when there is nothing left in the file: it may be on its way since an earlier call.
         let mut freed = self.swap_out_once(bo)?;
-        if bo.cached_pages() > 0 {
-            // What was not freed at once may have been in the middle of something: once more.
+        for _ in 0..SWAP_TRIES {
+            if bo.cached_pages() == 0 {
+                return Ok(Some(freed));
+            }
+            if swap::free_pages() == 0 {
+                return Err(ENOSPC);
+            }
+            // Whoever needs the buffer brings its pages in one by one, with the lock held: wait for
+            // that instead of taking them away again.
+            if bo.lock_interruptible()?.is_resident() {
+                return Ok(Some(freed));
+            }
             freed += self.swap_out_once(bo)?;
         }
-        if bo.cached_pages() == 0 || bo.looks_resident() {
-            // All of it is out, or somebody needed it again.
-            return Ok(freed);
-        }
-        Err(if swap::free_pages() == 0 { ENOSPC } else { EIO })
+        Ok((bo.cached_pages() == 0).then_some(freed))
     }
 
     fn swap_out_once(&self, bo: &Bo) -> Result<usize> {
