@@ -357,7 +357,8 @@ pub fn tell(redraw: bool, folder: &Path) -> Res<bool> {
         (&back, &lat_back, "mem_claim"),
     ] {
         checks.add(
-            l.count > 0 && l.max * 2 < call.time(),
+            // One that has to wait begins soon after the call; others are held up by a busy machine.
+            l.count > 0 && l.max * 5 < call.time() * 4,
             format!(
                 "no open waited for {what}: longest {:.1} ms of its {}",
                 l.max as f64 / 1000.0,
