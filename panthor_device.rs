@@ -158,7 +158,7 @@ impl PanthorPlatformDriver {
         panthor_irq::request(pdev, c"job", c"panthor-job", data.fw.clone())?;
         panthor_irq::request(pdev, c"mmu", c"panthor-mmu", data.slots.clone())?;
 
-        Self::make_known(dev, data.clone(), drm_dev).inspect_err(|_| data.switch_off())
+        Self::make_known(dev, data.clone(), drm_dev).inspect_err(|_| data.take_apart())
     }
 
     /// Powers the GPU up and tells everybody about it; user space comes last.
@@ -184,6 +184,14 @@ impl PanthorPlatformDriver {
 }
 
 impl PanthorData {
+    /// Ends all that the device does for address spaces and buffers, which may go on to exist:
+    /// nobody uses the GPU any more, and nothing of theirs is mapped for DMA afterwards.
+    fn take_apart(&self) {
+        self.mmu.detach_device();
+        self.switch_off();
+        self.gem.detach_device();
+    }
+
     /// Leaves the GPU without power and silent.
     fn switch_off(&self) {
         // It may not answer any more; what it does then is of no interest.
@@ -224,10 +232,8 @@ impl platform::Driver for PanthorPlatformDriver {
         let attributes = this.attributes.lock().take();
         drop(attributes);
 
-        // Nobody uses the GPU any more, and no buffer may be given up while they are taken apart.
+        // No buffer may be given up while all are taken apart.
         drop(this.shrinker.lock().take());
-        this.dev.mmu.detach_device();
-        this.dev.switch_off();
-        this.dev.gem.detach_device();
+        this.dev.take_apart();
     }
 }

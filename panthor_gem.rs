@@ -15,9 +15,14 @@ mod label;
 mod object_set;
 mod reclaim_state;
 mod shrinker;
+mod swap_turn;
 
 use crate::{kernel_ext::drm::gem::Object, PanthorDevice};
-use kernel::{prelude::*, sync::atomic::Atomic};
+use kernel::{
+    new_condvar,
+    prelude::*,
+    sync::{atomic::Atomic, CondVar},
+};
 
 pub(crate) use self::{
     bo::{BoKind, PanthorBo},
@@ -45,6 +50,9 @@ pub(crate) struct GemDevice {
     pub(crate) last_scan: Atomic<u64>,
     /// Scans without success in a row, while something was left that might be evicted later.
     pub(crate) fruitless_scans: Atomic<i32>,
+    /// Somebody is done with swapping a buffer out.
+    #[pin]
+    pub(crate) swap_turn_over: CondVar,
     /// Whether the GPU sees the CPU's caches.
     pub(crate) coherent: bool,
 }
@@ -80,6 +88,7 @@ impl GemDevice {
             gpu_mapped_pages: Atomic::new(0),
             last_scan: Atomic::new(0),
             fruitless_scans: Atomic::new(0),
+            swap_turn_over <- new_condvar!("GemDevice::swap_turn_over"),
             coherent,
         })
     }

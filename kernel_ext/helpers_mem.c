@@ -297,6 +297,11 @@ void *kx_alloc_table(gfp_t gfp)
 	return (void *)get_zeroed_page(gfp);
 }
 
+void *kx_alloc_reserved_table(void)
+{
+	return (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
+}
+
 void kx_free_table(void *table)
 {
 	free_page((unsigned long)table);
@@ -322,6 +327,11 @@ bool kx_io_pgtable_is_block(struct io_pgtable_ops *ops, unsigned long iova)
 	if (ops->pgtable_walk(ops, iova, &walk))
 		return false;
 	return (walk.ptes[2] & 3) == 1;
+}
+
+void kx_list_move_tail(struct list_head *entry, struct list_head *head)
+{
+	list_move_tail(entry, head);
 }
 
 long kx_get_nr_swap_pages(void)
@@ -361,6 +371,16 @@ long kx_gem_reclaim_range(struct drm_gem_object *obj, pgoff_t start, pgoff_t end
 bool kx_signal_pending(void)
 {
 	return signal_pending(current);
+}
+
+bool kx_fatal_signal_pending(void)
+{
+	return fatal_signal_pending(current);
+}
+
+void kx_cond_resched(void)
+{
+	cond_resched();
 }
 
 void kx_fs_reclaim_acquire(void)

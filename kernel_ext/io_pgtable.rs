@@ -11,7 +11,7 @@
 
 use super::bindings;
 use core::{cell::Cell, ptr::NonNull};
-use kernel::{device, prelude::*, sizes::SZ_4K};
+use kernel::{alloc::flags::__GFP_NOWARN, device, prelude::*, sizes::SZ_4K};
 
 /// The size of a page.
 pub(crate) const PAGE: u64 = 0x1000;
@@ -30,7 +30,7 @@ pub(crate) const NOEXEC: u32 = bindings::IOMMU_NOEXEC;
 /// Zeroed tables, set aside for operations that may not allocate.
 #[derive(Default)]
 pub(crate) struct TableReserve {
-    tables: KVec<Table>,
+    tables: KVVec<Table>,
 }
 
 /// Memory for one table.
@@ -67,12 +67,17 @@ impl TableReserve {
         })
     }
 
-    /// Sets `count` tables aside.
+    /// Sets `count` tables aside. It is userspace that says how many: they count as its memory, and
+    /// there may be too many of them. `ENOMEM`; `EINTR` when the task is being killed.
     pub(crate) fn new(count: usize) -> Result<Self> {
-        let mut tables = KVec::with_capacity(count, GFP_KERNEL)?;
+        let mut tables = KVVec::with_capacity(count, GFP_KERNEL | __GFP_NOWARN)?;
         for _ in 0..count {
+            // SAFETY: Asks about the current task.
+            if unsafe { bindings::kx_fatal_signal_pending() } {
+                return Err(EINTR);
+            }
             // SAFETY: Allocates a page.
-            let table = unsafe { bindings::kx_alloc_table(bindings::GFP_KERNEL) };
+            let table = unsafe { bindings::kx_alloc_reserved_table() };
             tables.push(Table(NonNull::new(table).ok_or(ENOMEM)?), GFP_KERNEL)?;
         }
         Ok(Self { tables })

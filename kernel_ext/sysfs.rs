@@ -214,6 +214,10 @@ unsafe extern "C" fn store_callback<T: 'static>(
     let data = unsafe { &*entry.data };
     // SAFETY: sysfs ends what was written with a NUL.
     let text = unsafe { CStr::from_char_ptr(buf) };
+    if text.to_bytes().len() != count {
+        // There is a NUL in what was written.
+        return EINVAL.to_errno() as isize;
+    }
 
     match entry
         .desc

@@ -7,6 +7,7 @@ use super::{
     creator::Creator,
     label::Label,
     reclaim_state::{self, ReclaimState},
+    swap_turn::SwapTurn,
     Bo,
 };
 use crate::{
@@ -52,6 +53,9 @@ pub(crate) struct PanthorBo {
     /// What userspace calls it.
     #[pin]
     pub(super) label: Mutex<Label>,
+    /// Whether somebody is swapping it out.
+    #[pin]
+    pub(super) swap_turn: Mutex<SwapTurn>,
     /// Which list it is in. Changed with the reservation lock held; the spin lock is for readers
     /// without it.
     #[pin]
@@ -64,6 +68,7 @@ impl PanthorBo {
             kind,
             creator: Creator::current(),
             label <- new_mutex!(Label::None, "PanthorBo::label"),
+            swap_turn <- new_mutex!(SwapTurn::Free, "PanthorBo::swap_turn"),
             reclaim_state <- new_spinlock!(ReclaimState::Unreclaimable, "PanthorBo::reclaim_state"),
         }? Error)
     }
@@ -79,6 +84,10 @@ impl PanthorBo {
         let size = usize::try_from(size)?
             .checked_next_multiple_of(PAGE_SIZE)
             .ok_or(EINVAL)?;
+        // The array of pointers to its pages would not fit any allocation.
+        if size / PAGE_SIZE > i32::MAX as usize / size_of::<usize>() {
+            return Err(ENOMEM);
+        }
         Bo::new(dev, size, private_to, Self::init(kind))
     }
 

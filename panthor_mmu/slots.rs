@@ -272,7 +272,7 @@ impl AsSlots {
         };
 
         let flushed = self.flush();
-        unless_gone(flushed.and(self.command(slot, CMD_UNLOCK)))
+        unless_gone(flushed.and_then(|()| self.command(slot, CMD_UNLOCK)))
     }
 
     /// Where the address space sits.

@@ -249,18 +249,19 @@ impl DriverGpuVm for Space {
         op.vm.dev().slots.lock_region(&op.vm.seat, addr, range)
     }
 
-    fn end(op: &mut Op<'_, Self>) {
-        if let Err(e) = op.vm.dev().slots.unlock_region(&op.vm.seat) {
+    fn end(op: &mut Op<'_, Self>) -> Result {
+        let slots = &op.vm.dev().slots;
+        slots.unlock_region(&op.vm.seat).or_else(|e| {
             // The GPU may still use the old translations, and with them memory that is about to
-            // be given up: it must not get at this address space any more.
+            // be given up: take the address space away from it.
             dev_err!(
                 op.vm.dev().parent(),
                 "flush of an address space failed: {:?}\n",
                 e
             );
             op.state.declare_unusable();
-            let _ = op.vm.dev().slots.unbind(&op.vm.seat);
-        }
+            slots.unbind(&op.vm.seat)
+        })
     }
 
     fn map(op: &mut Op<'_, Self>, step: &MapStep<'_, Self>) -> Result {

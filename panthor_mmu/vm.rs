@@ -96,29 +96,34 @@ impl Vm {
     /// Takes all mappings away and makes sure that there are no new ones. What else refers to the
     /// VM may go on to do so.
     pub(super) fn destroy(&self) {
+        // First, so that a VM_BIND that is on its way cannot map anything behind our back, and
+        // that nothing of what follows can fail: there is no hardware in it any more.
+        self.space.detach_device();
+
         let range = 1 << self.space.dev().info.va_bits();
         // A mapping that begins and ends with the range is never cut: nothing is needed for that.
         let mut prealloc = Prealloc::empty();
-        {
-            let mut guard = self.space.lock();
-            if let Err(e) = guard.unmap(0, range, &mut prealloc) {
-                dev_err!(
-                    self.space.dev().parent(),
-                    "mappings of a VM cannot be removed: {:?}\n",
-                    e
-                );
-            }
+        if let Err(e) = self.space.lock().unmap(0, range, &mut prealloc) {
+            dev_err!(
+                self.space.dev().parent(),
+                "mappings of a VM cannot be removed: {:?}\n",
+                e
+            );
         }
-        self.space.detach_device();
         self.space.clean_up();
     }
 
     /// Brings all memory of the VM back that was evicted, with its mappings: shared buffers as
-    /// well. Stops at the first error: `ENOMEM`, `EIO`, `EINTR`, `ENODEV`.
+    /// well. Stops at the first error: `ENOMEM`, `EIO`, `EINTR`, `ENODEV`. A VM that cannot be used
+    /// any more needs no memory: that is not an error.
     pub(crate) fn restore(&self) -> Result {
         pin_init::stack_pin_init!(let exec = Exec::new_interruptible());
         exec.as_ref().lock_all(|set| self.space.lock_all(set))?;
-        self.space.validate(exec.as_ref())
+        match self.space.validate(exec.as_ref()) {
+            // It may have been destroyed meanwhile.
+            Err(_) if self.status() == VmStatus::Unusable => Ok(()),
+            result => result,
+        }
     }
 
     /// Brings the VM into a hardware slot, with all its memory, for one more user. Returns the

@@ -17,11 +17,11 @@ use kernel::{
     page::PAGE_SIZE,
     prelude::*,
     sync::aref::ARef,
-    time::{delay::fsleep, msecs_to_jiffies, Delta},
+    time::{delay::fsleep, msecs_to_jiffies, Delta, Instant, Monotonic},
 };
 
 /// How long a call waits in all for buffers that are in use.
-const WAIT_MS: u32 = 200;
+const WAIT_MS: i64 = 200;
 
 /// How many bytes are swapped out before signals and the device are looked at again.
 const SWAP_STEP: usize = 16 << 20;
@@ -33,27 +33,30 @@ const SWAP_TRIES: usize = 3;
 pub(super) struct Evictor<'a> {
     dev: &'a ARef<PanthorDevice>,
     target: &'a Target,
-    /// How long may still be waited, in jiffies.
-    budget: usize,
+    /// How long it has waited.
+    waited: Delta,
 }
 
 impl<'a> Evictor<'a> {
-    /// With all of the time to wait left.
+    /// Which has not waited yet.
     pub(super) fn new(dev: &'a ARef<PanthorDevice>, target: &'a Target) -> Self {
         Self {
             dev,
             target,
-            budget: msecs_to_jiffies(WAIT_MS) as usize,
+            waited: Delta::ZERO,
         }
+    }
+
+    /// How long it may still wait, in jiffies.
+    fn jiffies_left(&self) -> usize {
+        let left = WAIT_MS - self.waited.as_millis();
+        msecs_to_jiffies(u32::try_from(left).unwrap_or(0)) as usize
     }
 
     /// Takes one buffer out of memory, as far as this kernel can.
     pub(super) fn evict(&mut self, bo: &Bo) -> Result<Done> {
         if swap::signal_pending() {
             return Err(EINTR);
-        }
-        if !self.is_ours(bo) {
-            return Ok(Done::Kept(Reason::NotOurs));
         }
         if swap::free_pages() == 0 && bo.looks_resident() {
             return Err(ENOSPC);
@@ -92,28 +95,33 @@ impl<'a> Evictor<'a> {
             };
             let result = {
                 let locked = bo.lock_interruptible()?;
+                // Others get at it by a mapping or an export, which need this lock.
+                if !self.is_ours(bo) {
+                    return Ok(Done::Kept(Reason::NotOurs));
+                }
                 if !locked.is_resident() {
                     return Ok(Done::Nothing);
                 }
                 // With no time left this asks without waiting.
-                match locked.wait_idle(self.budget, true)? {
-                    0 => {
-                        self.budget = 0;
-                        return Ok(Done::Kept(Reason::Busy));
-                    }
-                    left => self.budget = self.budget.min(left),
+                let jiffies = self.jiffies_left();
+                let start = Instant::<Monotonic>::now();
+                let left = locked.wait_idle(jiffies, true)?;
+                self.waited += start.elapsed();
+                if left == 0 {
+                    return Ok(Done::Kept(Reason::Busy));
                 }
                 locked.evict()
             };
             match result {
                 Ok(()) => return Ok(Done::Moved { bytes: bo.size() }),
                 // A VM_BIND holds the pages until it has mapped them, which does not take long.
-                Err(EvictError::Pinned | EvictError::Contended) if self.budget > 0 => {
-                    self.budget -= 1;
+                Err(EvictError::Pinned | EvictError::Contended) if self.jiffies_left() > 0 => {
                     if swap::signal_pending() {
                         return Err(EINTR);
                     }
+                    let start = Instant::<Monotonic>::now();
                     fsleep(Delta::from_millis(1));
+                    self.waited += start.elapsed();
                 }
                 Err(EvictError::Pinned | EvictError::Contended) => {
                     return Ok(Done::Kept(Reason::Busy))
@@ -129,6 +137,7 @@ impl<'a> Evictor<'a> {
         if bo.evictions() == 0 {
             return Ok(Some(0));
         }
+        let _turn = bo.take_swap_turn()?;
         // Also when there is nothing left in the file: it may be on its way since an earlier call.
         let mut freed = self.swap_out_once(bo)?;
         for _ in 0..SWAP_TRIES {
@@ -143,6 +152,8 @@ impl<'a> Evictor<'a> {
             if bo.lock_interruptible()?.is_resident() {
                 return Ok(Some(freed));
             }
+            // The kernel may be in the middle of freeing some of it.
+            fsleep(Delta::from_millis(1));
             freed += self.swap_out_once(bo)?;
         }
         Ok((bo.cached_pages() == 0).then_some(freed))

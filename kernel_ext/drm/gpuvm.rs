@@ -67,7 +67,9 @@ pub(crate) trait DriverGpuVm: Sized + Send + Sync + 'static {
     fn begin(op: &mut Op<'_, Self>, addr: u64, range: u64) -> Result;
 
     /// The change is complete: the GPU must use the new translations from now on.
-    fn end(op: &mut Op<'_, Self>);
+    ///
+    /// An error means that the GPU may still use the old ones: memory behind them must stay.
+    fn end(op: &mut Op<'_, Self>) -> Result;
 
     /// Makes translations for a new mapping, or one whose memory is back. After an error none
     /// are left.

@@ -17,6 +17,7 @@ use kernel::{
 };
 
 /// What there is of an object's memory.
+#[derive(Clone, Copy)]
 pub(super) enum Backing {
     /// No pages: never used, or given up.
     Empty,
@@ -70,11 +71,16 @@ pub(super) fn dec_not_one(count: &Atomic<i32>) -> bool {
 }
 
 impl<T: DriverObject> Locked<'_, T> {
-    #[allow(clippy::mut_from_ref)]
-    fn backing(&self) -> &mut Backing {
-        // SAFETY: The reservation lock is held, and no method of this file keeps the reference
-        // over a call of another one.
-        unsafe { &mut *self.backing_ptr() }
+    fn backing(&self) -> Backing {
+        // SAFETY: The reservation lock is held, under which alone the backing changes.
+        unsafe { *self.backing_ptr() }
+    }
+
+    fn set_backing(&self, backing: Backing) {
+        // SAFETY: The reservation lock is held. Who reads without it knows that the backing does
+        // not change meanwhile, see `stable_segments()`.
+        unsafe { *self.backing_ptr() = backing };
+        self.resident.store(backing.is_resident(), Relaxed);
     }
 
     /// Whether there is memory now.
@@ -92,20 +98,25 @@ impl<T: DriverObject> Locked<'_, T> {
         }
         // SAFETY: The object has a shmem file: others are never `Empty`.
         let pages = from_gem_ptr(unsafe { bindings::drm_gem_get_pages(self.as_raw()) })?;
-        *self.backing() = Backing::Pages(pages);
+        self.set_backing(Backing::Pages(pages));
+        // Whatever the caller does next may fail: the shrinker must know the pages.
+        self.update_state();
         Ok(())
     }
 
     /// Brings the pages in and makes them visible to the device. Errors as [`Self::populate`].
     pub(crate) fn dma_map(&self) -> Result {
         self.populate()?;
-        if let Backing::Pages(pages) = *self.backing() {
-            // SAFETY: `pages` are all pages of the object. The device is bound: `Gone` is set
-            // before it is unbound.
+        if let Backing::Pages(pages) = self.backing() {
+            // A kernel mapping of an exported buffer may be asked for when the device is gone.
+            let Some(_enter) = self.dev().enter() else {
+                return Err(ENODEV);
+            };
+            // SAFETY: `pages` are all pages of the object. The device is bound in this section.
             let sgt = from_gem_ptr(unsafe {
                 bindings::kx_drm_gem_map_pages(self.as_raw(), pages.as_ptr())
             })?;
-            *self.backing() = Backing::Mapped(pages, sgt);
+            self.set_backing(Backing::Mapped(pages, sgt));
         }
         Ok(())
     }
@@ -122,7 +133,7 @@ impl<T: DriverObject> Locked<'_, T> {
 
     /// The pages, in the order of the object.
     pub(super) fn pages(&self) -> Option<NonNull<*mut bindings::page>> {
-        match *self.backing() {
+        match self.backing() {
             Backing::Pages(pages) | Backing::Mapped(pages, _) => Some(pages),
             _ => None,
         }
@@ -130,7 +141,7 @@ impl<T: DriverObject> Locked<'_, T> {
 
     /// The DMA mapping of the object's own pages, if there is one.
     pub(super) fn own_table(&self) -> Option<NonNull<bindings::sg_table>> {
-        match *self.backing() {
+        match self.backing() {
             Backing::Mapped(_, sgt) => Some(sgt),
             _ => None,
         }
@@ -138,7 +149,7 @@ impl<T: DriverObject> Locked<'_, T> {
 
     /// What the device sees, if it sees anything.
     pub(crate) fn segments(&self) -> Option<Segments<'_>> {
-        match *self.backing() {
+        match self.backing() {
             Backing::Mapped(_, sgt) | Backing::Imported(sgt) => Some(Segments {
                 sgt,
                 _lifetime: PhantomData,
@@ -187,34 +198,34 @@ impl<T: DriverObject> Locked<'_, T> {
     }
 
     fn release_pages(&self) {
-        match core::mem::replace(self.backing(), Backing::Empty) {
+        match self.backing() {
             Backing::Mapped(pages, sgt) => {
+                self.set_backing(Backing::Empty);
                 // SAFETY: The table was made for this object; nobody uses it any more.
                 unsafe { bindings::kx_drm_gem_unmap_pages(self.as_raw(), sgt.as_ptr()) };
                 // SAFETY: The pages came from `drm_gem_get_pages()`.
                 unsafe { bindings::drm_gem_put_pages(self.as_raw(), pages.as_ptr(), true, false) };
             }
             Backing::Pages(pages) => {
+                self.set_backing(Backing::Empty);
                 // SAFETY: As above.
                 unsafe { bindings::drm_gem_put_pages(self.as_raw(), pages.as_ptr(), true, false) };
             }
-            other => *self.backing() = other,
+            Backing::Empty | Backing::Imported(_) | Backing::Gone => (),
         }
     }
 
     /// Ends all DMA of an object whose device goes away. Its content stays for those who hold it
-    /// by other means (an importer, a kernel mapping); the device never sees it again.
+    /// by other means (an importer, a kernel mapping)); the device never sees it again.
     pub(crate) fn detach_device(&self) {
-        match *self.backing() {
+        match self.backing() {
             Backing::Mapped(pages, sgt) => {
                 // SAFETY: The table was made for this object; the GPU is off.
                 unsafe { bindings::kx_drm_gem_unmap_pages(self.as_raw(), sgt.as_ptr()) };
-                *self.backing() = Backing::Pages(pages);
-                if !self.is_pinned() {
-                    self.release_pages();
-                    *self.backing() = Backing::Gone;
-                }
+                self.set_backing(Backing::Pages(pages));
+                self.release_unless_pinned();
             }
+            Backing::Pages(_) => self.release_unless_pinned(),
             Backing::Imported(sgt) => {
                 // SAFETY: The attachment lives as long as the object; the table came from it.
                 unsafe {
@@ -224,10 +235,18 @@ impl<T: DriverObject> Locked<'_, T> {
                         bindings::dma_data_direction::DMA_BIDIRECTIONAL,
                     );
                 }
-                *self.backing() = Backing::Gone;
+                self.set_backing(Backing::Gone);
             }
-            Backing::Empty => *self.backing() = Backing::Gone,
-            Backing::Pages(_) | Backing::Gone => (),
+            Backing::Empty => self.set_backing(Backing::Gone),
+            Backing::Gone => (),
+        }
+    }
+
+    /// The end of an object's memory, unless somebody else still looks at it.
+    fn release_unless_pinned(&self) {
+        if !self.is_pinned() {
+            self.release_pages();
+            self.set_backing(Backing::Gone);
         }
     }
 
@@ -239,11 +258,11 @@ impl<T: DriverObject> Locked<'_, T> {
             unsafe { bindings::kx_vunmap(*addr) };
         }
         if self.is_imported() {
-            let sgt = match *self.backing() {
+            let sgt = match self.backing() {
                 Backing::Imported(sgt) => sgt.as_ptr(),
                 _ => core::ptr::null_mut(),
             };
-            *self.backing() = Backing::Gone;
+            self.set_backing(Backing::Gone);
             // SAFETY: The object is imported; a null table was unmapped before.
             unsafe { bindings::drm_prime_gem_destroy(self.as_raw(), sgt) };
         } else {
@@ -423,9 +442,9 @@ pub(in crate::kernel_ext) unsafe fn stable_segments<T: DriverObject>(
     obj: &Object<T>,
 ) -> Option<Segments<'_>> {
     // SAFETY: The backing does not change, as the caller promises.
-    match unsafe { &*obj.backing.get() } {
+    match unsafe { *obj.backing.get() } {
         Backing::Mapped(_, sgt) | Backing::Imported(sgt) => Some(Segments {
-            sgt: *sgt,
+            sgt,
             _lifetime: PhantomData,
         }),
         _ => None,

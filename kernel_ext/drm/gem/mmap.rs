@@ -56,7 +56,7 @@ pub(super) unsafe extern "C" fn mmap_callback<T: DriverObject>(
 
         if this.is_imported() {
             // SAFETY: `vma` is ours alone. The exporter sets what it needs and takes a reference
-            // of its own: the one for this mapping goes back.
+            // of its own: the one for this mapping goes back, after which `this` may be gone.
             unsafe {
                 (*vma).vm_private_data = core::ptr::null_mut();
                 (*vma).vm_ops = core::ptr::null();
@@ -230,6 +230,10 @@ impl<T: DriverObject> Fault<'_, T> {
     /// Maps the page if it is there.
     fn insert(&self, locked: &Locked<'_, T>) -> Option<bindings::vm_fault_t> {
         let pages = locked.pages()?;
+        if T::map_wc(self.obj) && locked.own_table().is_none() {
+            // Somebody else brought them in: they may be dirty in the caches still.
+            return None;
+        }
         // SAFETY: `pages` are all pages of the object, of which `index` is one; the reservation
         // lock keeps them there.
         Some(unsafe {

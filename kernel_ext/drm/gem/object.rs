@@ -127,6 +127,10 @@ pub(crate) struct Object<T: DriverObject> {
     pub(super) cpu_maps: Atomic<i32>,
     /// How often the pages have been given up.
     pub(super) evictions: Atomic<i32>,
+    /// Whether a dma-buf has been made of it.
+    pub(super) exported: Atomic<bool>,
+    /// Whether there is memory now, for those who look without the lock.
+    pub(super) resident: Atomic<bool>,
     /// Kernel mapping of the pages, shared by all who ask for one.
     pub(super) vmap: UnsafeCell<super::backing::KernelMap>,
     /// The place in the list of all objects of the device.
@@ -171,6 +175,8 @@ impl<T: DriverObject> Object<T> {
                 pins: Atomic::new(0),
                 cpu_maps: Atomic::new(0),
                 evictions: Atomic::new(0),
+                exported: Atomic::new(false),
+                resident: Atomic::new(false),
                 vmap: UnsafeCell::new(super::backing::KernelMap::Unmapped),
                 id: UnsafeCell::new(None),
                 shared_resv,
@@ -244,10 +250,13 @@ impl<T: DriverObject> Object<T> {
         let this = Self::into_ref(this);
         // SAFETY: The object is initialised.
         to_result(unsafe { bindings::drm_gem_create_mmap_offset(raw) })?;
+        // Whoever finds it in the registry waits for the end of the import, see
+        // `prime::import_callback`.
         this.register()?;
         // SAFETY: Nobody else uses the object yet. Nothing fails after this, so that the caller
         // keeps the table in every case of error.
         unsafe { *this.backing.get() = Backing::Imported(sgt) };
+        this.resident.store(true, Relaxed);
         Ok(this)
     }
 
@@ -294,10 +303,10 @@ impl<T: DriverObject> Object<T> {
         unsafe { bindings::kx_drm_gem_is_imported(self.as_raw()) }
     }
 
-    /// Whether the object has been exported as a dma-buf and still has a handle.
+    /// Whether the object has ever been exported as a dma-buf: who has that is not known, and it
+    /// may live longer than the last handle.
     pub(crate) fn is_exported(&self) -> bool {
-        // SAFETY: The object is initialised; a stale answer is as good as one a moment later.
-        unsafe { !(*self.as_raw()).dma_buf.is_null() && (*self.as_raw()).import_attach.is_null() }
+        self.exported.load(Relaxed)
     }
 
     /// The global name of the object (`DRM_IOCTL_GEM_FLINK`), or zero.
@@ -326,7 +335,7 @@ impl<T: DriverObject> Object<T> {
     }
 
     pub(crate) fn resv(&self) -> *mut bindings::dma_resv {
-        // SAFETY: The object is initialised; `resv` never changes after creation.
+        // SAFETY: The object is initialised; `resv` does not change once it has a handle.
         unsafe { (*self.as_raw()).resv }
     }
 
@@ -347,8 +356,7 @@ impl<T: DriverObject> Object<T> {
 
     /// Whether pages are there now; without the lock, for people to look at.
     pub(crate) fn looks_resident(&self) -> bool {
-        // SAFETY: A racy read of a discriminant, never used to reach the pages.
-        unsafe { (*self.backing.get()).is_resident() }
+        self.resident.load(Relaxed)
     }
 
     /// How many bytes of the shmem file are in memory, as pages of the page cache.

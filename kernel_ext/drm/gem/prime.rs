@@ -14,7 +14,7 @@ use kernel::{
     module::this_module,
     prelude::*,
     str::as_char_ptr_in_const_context,
-    sync::aref::ARef,
+    sync::{aref::ARef, atomic::Relaxed},
 };
 
 /// The `gem_prime_import` operation of a `struct drm_driver`.
@@ -169,6 +169,7 @@ pub(super) unsafe extern "C" fn export_callback<T: DriverObject>(
         resv: this.resv(),
         priv_: obj.cast(),
     };
+    this.exported.store(true, Relaxed);
     // SAFETY: `info` describes the object; the dma-buf takes a reference on it.
     unsafe { bindings::drm_gem_dmabuf_export((*obj).dev, (&raw const info).cast_mut()) }
 }
@@ -182,6 +183,13 @@ unsafe extern "C" fn import_callback<T: Driver>(
     dev: *mut bindings::drm_device,
     buf: *mut bindings::dma_buf,
 ) -> *mut bindings::drm_gem_object {
+    // SAFETY: The DRM core passes a valid device of this driver.
+    let device = unsafe { Device::<T>::from_raw(dev) };
+    // The core only looks whether the device is there. Unplugging must wait until the object is
+    // complete: it takes the device away from it.
+    let Some(_enter) = device.enter() else {
+        return err_ptr(ENODEV);
+    };
     // SAFETY: The DRM core passes a valid device and dma-buf.
     unsafe {
         if (*buf).ops == DmaBufOps::<T::Object>::OPS {

@@ -96,8 +96,9 @@ unsafe fn evict_from<T: DriverGpuVm>(
             ret = T::begin(&mut op, va.addr(), va.range());
             if ret.is_ok() {
                 T::unmap(&mut op, va.addr(), va.range());
-                T::end(&mut op);
                 va.evicted.set(true);
+                // Without a flush the GPU may still get at the pages: they must stay.
+                ret = T::end(&mut op);
             }
             ret.is_ok()
         });
@@ -150,19 +151,29 @@ where
         self.zap_cpu_mappings();
         for vm in &vms {
             let mut state = vm.state.lock();
-            let vm_bo = with_mappings(self, |_| {
-                // SAFETY: Address space and object are valid, and the lock of the list is held.
-                unsafe { bindings::drm_gpuvm_bo_find(vm.as_raw(), self.as_raw()) }
+            // Without a reference, which might be the last one when we give it up: the mappings
+            // hold one, and they stay while the operation lock is held.
+            let mut found = None;
+            with_mappings(self, |mappings| {
+                mappings.for_each_vm_bo(|vm_bo| {
+                    // SAFETY: The relation is alive while the lock of the list is held.
+                    if unsafe { (*vm_bo.as_ptr()).vm } == vm.as_raw() {
+                        found = Some(vm_bo);
+                    }
+                    found.is_none()
+                });
             });
-            if vm_bo.is_null() {
+            let Some(vm_bo) = found else {
                 continue;
-            }
-            // SAFETY: Both locks are held, and the look-up returned a reference.
-            let ret = unsafe { evict_from(vm, &mut state, vm_bo) };
+            };
+            // SAFETY: The operation lock and the reservation lock are held. The object is not
+            // pinned, so that nobody but mappings refers to the relation.
+            let ret = unsafe { evict_from(vm, &mut state, vm_bo.as_ptr()) };
             drop(state);
-            // SAFETY: We own the reference of the look-up; it is not dropped under locks.
-            unsafe { bindings::drm_gpuvm_bo_put_deferred(vm_bo) };
-            ret?;
+            if let Err(e) = ret {
+                self.update_state();
+                return Err(e.into());
+            }
         }
         self.finish_eviction()
     }
@@ -295,9 +306,12 @@ where
     });
     if ret.is_ok() {
         va.evicted.set(false);
+        // SAFETY: The operation lock is held, under which the list of mappings changes; its own
+        // lock keeps those out who only look.
+        with_mappings(obj, |_| unsafe { va.move_to_tail(vm_bo) });
     }
-    T::end(&mut op);
-    ret.map(|()| true)
+    let ended = T::end(&mut op);
+    ret.and(ended).map(|()| true)
 }
 
 /// `vm_bo_validate` of `struct drm_gpuvm_ops`.
@@ -319,14 +333,26 @@ where
         let vm = GpuVm::<T>::from_raw((*vm_bo).vm);
         let obj = Locked::new(Object::<ObjectOf<T>>::from_raw((*vm_bo).obj));
         from_result(|| {
-            if bindings::kx_signal_pending() {
-                return Err(EINTR);
+            let restore = || -> Result {
+                if bindings::kx_signal_pending() {
+                    return Err(EINTR);
+                }
+                obj.dma_map()?;
+                while restore_one(vm, &obj, vm_bo)? {
+                    if bindings::kx_signal_pending() {
+                        return Err(EINTR);
+                    }
+                    bindings::kx_cond_resched();
+                }
+                Ok(())
+            };
+            let result = restore();
+            if result.is_ok() {
+                bindings::drm_gpuvm_bo_evict(vm_bo, false);
             }
-            obj.dma_map()?;
-            while restore_one(vm, &obj, vm_bo)? {}
-            bindings::drm_gpuvm_bo_evict(vm_bo, false);
+            // Also after an error: memory may be back that the shrinker should know of.
             obj.update_state();
-            Ok(0)
+            result.map(|()| 0)
         })
     }
 }

@@ -68,6 +68,22 @@ impl<T: DriverGpuVm> Va<T> {
         self.mapping.ok_or(EINVAL)
     }
 
+    /// Moves the mapping behind those that are evicted, which are looked for from the front.
+    ///
+    /// # Safety
+    ///
+    /// `vm_bo` is the relation that the mapping is linked to; the operation lock and the lock of
+    /// the object's list of mappings are held.
+    pub(super) unsafe fn move_to_tail(&self, vm_bo: *mut bindings::drm_gpuvm_bo) {
+        // SAFETY: Entry and head are valid and linked, as the caller promises.
+        unsafe {
+            bindings::kx_list_move_tail(
+                &raw mut (*self.va.get()).gem.entry,
+                &raw mut (*vm_bo).list.gpuva,
+            )
+        };
+    }
+
     fn object(&self) -> *mut bindings::drm_gem_object {
         // SAFETY: As above.
         unsafe { (*self.va.get()).gem.obj }
@@ -212,8 +228,8 @@ impl<'a, T: DriverGpuVm> OpGuard<'a, T> {
         };
         T::begin(&mut ctx.op, addr, range)?;
         let ret = f(vm.as_raw(), (&raw mut ctx).cast());
-        T::end(&mut ctx.op);
-        ret
+        let ended = T::end(&mut ctx.op);
+        ret.and(ended)
     }
 
     /// Calls `f` for the object of every mapping, in the order of addresses, until it returns
