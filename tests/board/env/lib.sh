@@ -67,7 +67,7 @@ source_path() {
 	fi
 }
 
-# $1: fast, debug or kasan; $2: yes or no
+# $1: fast, debug, kasan or 16k; $2: yes or no
 kernel_path() {
 	local name=$1 patches=$2 source
 
@@ -174,7 +174,7 @@ need_source() {
 		"$ENV_DIR/make-source" "$(source_path yes)" "$plain"
 }
 
-# $1: fast, debug or kasan; $2: yes or no
+# $1: fast, debug, kasan or 16k; $2: yes or no
 need_kernel() {
 	kernel=$(kernel_path "$1" "$2")
 	step_state() {
