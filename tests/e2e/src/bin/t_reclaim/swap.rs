@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+//! Swap that is not there, full, failing, or turned off.
+
+use crate::common::*;
+use e2e::child::Child;
+use e2e::debugfs::Gems;
+use e2e::proc::MemInfo;
+use e2e::sys::*;
+use e2e::sysfs::{claim, reclaim};
+use e2e::*;
+use std::time::Duration;
+
+/// No swap: ENOSPC, and nothing was torn down.
+pub fn no_swap() -> Res {
+    need()?;
+    let mut c = target(M)?;
+    {
+        let _off = NoSwap::new()?;
+        for _ in 0..3 {
+            err!(reclaim(c.pid), ENOSPC);
+        }
+        eq!(c.resident()?, 8 * M);
+        for g in Gems::read()?.of(c.pid).filter(|g| !g.label.is_empty()) {
+            check!(g.evictions == 0 && g.resident == g.size, "{g:?}");
+        }
+        // Who may, and who is there, comes first; claiming nothing needs no swap.
+        err!(reclaim(1), ESRCH);
+        ok!(claim(c.pid));
+        check_target(&mut c)?;
+    }
+    ok!(reclaim(c.pid));
+    eq!(c.resident()?, 0);
+    check_target(&mut c)
+}
+
+/// Swap turned off while memory is on it: the kernel brings the pages back, nothing is lost.
+pub fn swapoff_after() -> Res {
+    need()?;
+    let mut c = target(2 * M)?;
+    ok!(reclaim(c.pid));
+    {
+        let _off = NoSwap::new()?;
+        check_target(&mut c)?;
+        ok!(claim(c.pid));
+        err!(reclaim(c.pid), ENOSPC);
+    }
+    check_target(&mut c)
+}
+
+/// The swap device fails to read: the claim says EIO, and does not pretend.
+pub fn claim_eio() -> Res {
+    need()?;
+    if !ktap::patched() {
+        skip!("without the addition nothing is on swap");
+    }
+    let fail = "/sys/block/zram0/make-it-fail";
+    let dbg = "/sys/kernel/debug/fail_make_request";
+    if write_once(fail, b"0").is_err() || !std::path::Path::new(dbg).exists() {
+        skip!("the kernel has no fail_make_request");
+    }
+    let mut c = target(M)?;
+    let mut other = Child::holder()?;
+    other.call("vm")?;
+    other.call("bo 0x100000 2 1 3")?;
+    other.call("bind 1 0 0x100000000")?;
+    ok!(reclaim(c.pid));
+    for (f, v) in [
+        ("probability", "100"),
+        ("times", "-1"),
+        ("verbose", "0"),
+        ("space", "0"),
+    ] {
+        ok!(write_once(format!("{dbg}/{f}"), v.as_bytes()));
+    }
+    ok!(write_once(fail, b"1"));
+    let r = claim(c.pid);
+    let r2 = claim(other.pid);
+    ok!(write_once(fail, b"0"));
+    ok!(write_once(format!("{dbg}/probability"), b"0"));
+    check!(r == Err(EIO), "claim: {r:?}");
+    check!(r2.is_ok(), "another's claim: {r2:?}");
+    // What could not be read is lost for good: shmem marks it so. Nothing else is.
+    let again = claim(c.pid);
+    check!(matches!(again, Err(EIO)), "claim after that: {again:?}");
+    c.kill()?;
+    other.call("check 0")?;
+    let mut c = target(M)?;
+    ok!(reclaim(c.pid));
+    ok!(claim(c.pid));
+    check_target(&mut c)
+}
+
+/// The swap device fails to write: the reclaim says so, the data stays.
+pub fn reclaim_eio() -> Res {
+    need()?;
+    if !ktap::patched() {
+        skip!("without the addition nothing is written");
+    }
+    let fail = "/sys/block/zram0/make-it-fail";
+    let dbg = "/sys/kernel/debug/fail_make_request";
+    if write_once(fail, b"0").is_err() || !std::path::Path::new(dbg).exists() {
+        skip!("the kernel has no fail_make_request");
+    }
+    let mut c = target(M)?;
+    for (f, v) in [
+        ("probability", "100"),
+        ("times", "-1"),
+        ("verbose", "0"),
+        ("space", "0"),
+    ] {
+        ok!(write_once(format!("{dbg}/{f}"), v.as_bytes()));
+    }
+    ok!(write_once(fail, b"1"));
+    let r = reclaim(c.pid);
+    ok!(write_once(fail, b"0"));
+    ok!(write_once(format!("{dbg}/probability"), b"0"));
+    check!(matches!(r, Err(EIO | ENOMEM)), "reclaim: {r:?}");
+    check_target(&mut c)?;
+    ok!(reclaim(c.pid));
+    check_target(&mut c)
+}
+
+/// The cgroup has no room: ENOMEM, nobody is killed, nothing is lost.
+pub fn claim_enomem() -> Res {
+    need()?;
+    if !ktap::patched() {
+        skip!("without the addition nothing is on swap");
+    }
+    let g = match ns::Cgroup::new("e2e") {
+        Ok(g) => g,
+        Err(e) => skip!("no cgroup: {e}"),
+    };
+    let mut c = Child::holder()?;
+    ok!(g.add(c.pid));
+    c.call("vm")?;
+    for i in 0..16u64 {
+        c.call(&format!("bo 0x100000 2 1 {}", i + 1))?;
+        c.call(&format!("bind 1 {i} {:#x}", va(i)))?;
+    }
+    ok!(reclaim(c.pid));
+    ok!(g.set("memory.max", "8M"));
+    let r = claim(c.pid);
+    let resident = c.resident()?;
+    ok!(g.set("memory.max", "max"));
+    note!("{resident} of {} bytes came back: {r:?}", 16 * M);
+    check!(r == Err(ENOMEM), "{r:?}");
+    check!(resident < 16 * M);
+    ok!(claim(c.pid));
+    eq!(c.resident()?, 16 * M);
+    for i in 0..16 {
+        c.call(&format!("check {i}"))?;
+    }
+    c.kill()?;
+    Ok(())
+}
+
+/// Swap that is too small: what fits goes, the answer is ENOSPC, the rest is as it was.
+pub fn swap_full() -> Res {
+    need()?;
+    if !ktap::patched() {
+        skip!("without the addition nothing is written");
+    }
+    let total = ok!(MemInfo::read()).get("SwapTotal");
+    let free = ok!(MemInfo::read()).get("SwapFree");
+    if total > 600 * M || free < 64 * M {
+        skip!("swap of {total} bytes, {free} free");
+    }
+    // Fill swap up to some 16 MiB by another process' evicted memory.
+    let mut hog = Child::holder()?;
+    hog.call("vm")?;
+    let mut n = 0u64;
+    while ok!(MemInfo::read()).get("SwapFree") > 24 * M && n < 600 {
+        hog.call("bo 0x800000 2 1 0")?;
+        hog.call(&format!("bind 1 {n} {:#x}", va(n)))?;
+        n += 1;
+        match reclaim(hog.pid) {
+            Ok(()) => {}
+            Err(ENOSPC) => break,
+            Err(e) => fail!("hog: {e}"),
+        }
+    }
+    let mut c = Child::holder()?;
+    c.call("vm")?;
+    for i in 0..10u64 {
+        c.call(&format!("bo 0x400000 2 1 {}", i + 1))?;
+        c.call(&format!("bind 1 {i} {:#x}", va(i)))?;
+    }
+    let r = reclaim(c.pid);
+    let left = ok!(MemInfo::read()).get("SwapFree");
+    note!(
+        "40 MiB into {left} bytes of swap: {r:?}, {} resident",
+        c.resident()?
+    );
+    check!(r == Err(ENOSPC), "{r:?}");
+    for i in 0..10 {
+        c.call(&format!("check {i}"))?;
+    }
+    hog.kill()?;
+    let room = wait_for(Duration::from_secs(10), || {
+        MemInfo::read().is_ok_and(|m| m.get("SwapFree") > 100 * M)
+    });
+    check!(room, "swap does not come free");
+    ok!(reclaim(c.pid));
+    eq!(c.resident()?, 0);
+    for i in 0..10 {
+        c.call(&format!("check {i}"))?;
+    }
+    Ok(())
+}
