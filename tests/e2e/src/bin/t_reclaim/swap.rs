@@ -115,6 +115,9 @@ pub fn reclaim_eio() -> Res {
     ok!(write_once(fail, b"0"));
     ok!(write_once(format!("{dbg}/probability"), b"0"));
     check!(matches!(r, Err(EIO | ENOMEM)), "reclaim: {r:?}");
+    // A second write goes on where the first one failed, and the memory is free then.
+    ok!(reclaim(c.pid));
+    eq!(ok!(MemInfo::read()).get("SwapCached"), 0);
     check_target(&mut c)?;
     ok!(reclaim(c.pid));
     check_target(&mut c)
