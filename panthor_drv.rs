@@ -117,6 +117,13 @@ impl drm::Driver for PanthorDriver {
         },
         #[cfg(CONFIG_KUNIT)]
         debugfs::File {
+            name: c"bo_busy",
+            mode: 0o200,
+            show: |_, _| Ok(()),
+            write: Some(panthor_gem::set_busy),
+        },
+        #[cfg(CONFIG_KUNIT)]
+        debugfs::File {
             name: c"vm_resident",
             mode: 0o600,
             show: panthor_mmu::show_resident,

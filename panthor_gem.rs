@@ -24,6 +24,8 @@ use kernel::{
     sync::{atomic::Atomic, CondVar},
 };
 
+#[cfg(CONFIG_KUNIT)]
+pub(crate) use self::debugfs::set_busy;
 pub(crate) use self::{
     bo::{BoKind, PanthorBo},
     debugfs::{set_shrink, show_gems, show_shrink},
@@ -31,6 +33,11 @@ pub(crate) use self::{
     reclaim_state::ReclaimState,
 };
 use crate::kernel_ext::{drm::gem::Lru, registry::Registry, shrinker::Registration};
+
+#[cfg(CONFIG_KUNIT)]
+use crate::kernel_ext::test_fence::TestFence;
+#[cfg(CONFIG_KUNIT)]
+use kernel::sync::Mutex;
 
 /// A buffer object.
 pub(crate) type Bo = Object<PanthorBo>;
@@ -53,6 +60,10 @@ pub(crate) struct GemDevice {
     /// Somebody is done with swapping a buffer out.
     #[pin]
     pub(crate) swap_turn_over: CondVar,
+    /// What the debugfs file `bo_busy` makes buffers wait for.
+    #[cfg(CONFIG_KUNIT)]
+    #[pin]
+    pub(crate) busy: Mutex<Option<TestFence>>,
     /// Whether the GPU sees the CPU's caches.
     pub(crate) coherent: bool,
 }
@@ -89,6 +100,8 @@ impl GemDevice {
             last_scan: Atomic::new(0),
             fruitless_scans: Atomic::new(0),
             swap_turn_over <- new_condvar!("GemDevice::swap_turn_over"),
+            #[cfg(CONFIG_KUNIT)]
+            busy <- kernel::new_mutex!(None, "GemDevice::busy"),
             coherent,
         })
     }

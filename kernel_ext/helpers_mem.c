@@ -4,6 +4,7 @@
  */
 
 #include <linux/dma-buf.h>
+#include <linux/dma-fence.h>
 #include <linux/dma-mapping.h>
 #include <linux/dma-resv.h>
 #include <linux/gfp.h>
@@ -59,6 +60,52 @@ bool kx_drm_exec_is_contended(struct drm_exec *exec)
 {
 	return drm_exec_is_contended(exec);
 }
+
+#if IS_ENABLED(CONFIG_KUNIT)
+struct kx_test_fence {
+	struct dma_fence base;
+	/* protects what the fence core says it does */
+	spinlock_t lock;
+};
+
+static const char *kx_test_fence_name(struct dma_fence *fence)
+{
+	return "panthor-test";
+}
+
+static const struct dma_fence_ops kx_test_fence_ops = {
+	.get_driver_name = kx_test_fence_name,
+	.get_timeline_name = kx_test_fence_name,
+};
+
+struct dma_fence *kx_test_fence_new(void)
+{
+	struct kx_test_fence *fence = kzalloc(sizeof(*fence), GFP_KERNEL);
+
+	if (!fence)
+		return NULL;
+	spin_lock_init(&fence->lock);
+	dma_fence_init(&fence->base, &kx_test_fence_ops, &fence->lock,
+		       dma_fence_context_alloc(1), 1);
+	return &fence->base;
+}
+
+/* Gives up the caller's reference as well. */
+void kx_test_fence_signal(struct dma_fence *fence)
+{
+	dma_fence_signal(fence);
+	dma_fence_put(fence);
+}
+
+int kx_dma_resv_add_fence(struct dma_resv *resv, struct dma_fence *fence)
+{
+	int ret = dma_resv_reserve_fences(resv, 1);
+
+	if (!ret)
+		dma_resv_add_fence(resv, fence, DMA_RESV_USAGE_BOOKKEEP);
+	return ret;
+}
+#endif
 
 bool kx_drm_gem_is_imported(const struct drm_gem_object *obj)
 {

@@ -12,6 +12,7 @@
 #include <linux/types.h>
 
 struct dma_buf;
+struct dma_fence;
 struct dma_resv;
 struct drm_device;
 struct drm_exec;
@@ -30,6 +31,12 @@ bool kx_dma_resv_trylock(struct dma_resv *resv);
 void kx_dma_resv_unlock(struct dma_resv *resv);
 void kx_dma_resv_assert_held(struct dma_resv *resv);
 bool kx_drm_exec_is_contended(struct drm_exec *exec);
+
+#if IS_ENABLED(CONFIG_KUNIT)
+struct dma_fence *kx_test_fence_new(void);
+void kx_test_fence_signal(struct dma_fence *fence);
+int kx_dma_resv_add_fence(struct dma_resv *resv, struct dma_fence *fence);
+#endif
 
 /* GEM */
 bool kx_drm_gem_is_imported(const struct drm_gem_object *obj);

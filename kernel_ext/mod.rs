@@ -18,5 +18,7 @@ pub(crate) mod shrinker;
 pub(crate) mod swap;
 pub(crate) mod sysfs;
 pub(crate) mod task;
+#[cfg(CONFIG_KUNIT)]
+pub(crate) mod test_fence;
 pub(crate) mod trace;
 pub(crate) mod uaccess;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 #![forbid(unsafe_code)]
 
-//! The debugfs files `gems` and `shrink`.
+//! The debugfs files `gems`, `shrink` and `bo_busy`.
 
 use super::{Bo, BoKind, ReclaimState};
 use crate::{
@@ -145,5 +145,36 @@ pub(crate) fn set_shrink(dev: &PanthorDevice, text: &str) -> Result {
             may_block: true,
         })
     });
+    Ok(())
+}
+
+/// Makes the GPU seem to use all buffers of a process, or none any more: `TGID on` or `TGID off`. One
+/// process at a time.
+///
+/// Jobs do that once there are any. Until then this is how waiting for the GPU can be tested.
+#[cfg(CONFIG_KUNIT)]
+pub(crate) fn set_busy(dev: &PanthorDevice, text: &str) -> Result {
+    use crate::kernel_ext::{pid::Pid, test_fence::TestFence};
+
+    let (tgid, on) = match text.split_once(' ').ok_or(EINVAL)? {
+        (tgid, "on") => (tgid, true),
+        (tgid, "off") => (tgid, false),
+        _ => return Err(EINVAL),
+    };
+    let pid = Pid::find_vpid(tgid.parse::<i32>().map_err(|_| EINVAL)?).ok_or(ESRCH)?;
+    let mut busy = dev.gem.busy.lock();
+    *busy = None;
+    if !on {
+        return Ok(());
+    }
+    let fence = TestFence::new()?;
+    let mut bos = KVVec::new();
+    for file in dev.files_of(&pid)? {
+        file.objects.collect(&mut bos)?;
+    }
+    for bo in &bos {
+        bo.lock().add_fence(&fence)?;
+    }
+    *busy = Some(fence);
     Ok(())
 }
