@@ -137,6 +137,19 @@ pub fn shrink(pages: u64) -> Result<u64> {
     u64::from_str_radix(s.trim().trim_start_matches("0x"), 16).map_err(|_| sys::EINVAL)
 }
 
+/// Makes the GPU seem to use all buffers that a process has now, or none any more; one process at a
+/// time. Skips the case where there is no such switch.
+pub fn busy(tgid: i32, on: bool) -> Res {
+    crate::ktap::only_rust("bo_busy")?;
+    let p = dir()?.join("bo_busy");
+    if !p.exists() {
+        return Err(Fail::Skip("built without bo_busy".to_string()));
+    }
+    let s = format!("{tgid} {}\n", if on { "on" } else { "off" });
+    sys::write_once(p, s.as_bytes()).map_err(|e| format!("bo_busy {}: {e}", s.trim()))?;
+    Ok(())
+}
+
 /// A line of `vm_resident`.
 #[derive(Clone, Debug)]
 pub struct Resident {

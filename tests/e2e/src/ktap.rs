@@ -2,8 +2,8 @@
 //! The harness: every case runs in a process of its own with a time limit, the result is printed
 //! as KTAP.
 //!
-//! Arguments of a test program: `--list` names the cases; any other argument selects the cases
-//! whose names contain it.
+//! Arguments of a test program: `--list` names the cases; any other argument selects the case of
+//! that name, or else those whose names contain it.
 
 use crate::model::Model;
 use crate::sys::{self, Errno};
@@ -285,9 +285,15 @@ pub fn run(cases: &[Case]) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     std::panic::set_hook(Box::new(|i| sys::say(&format!("# {i}"))));
+    let is_name = |a: &String| cases.iter().any(|c| c.name == a);
     let sel: Vec<&Case> = cases
         .iter()
-        .filter(|c| args.is_empty() || args.iter().any(|a| c.name.contains(a.as_str())))
+        .filter(|c| {
+            args.is_empty()
+                || args
+                    .iter()
+                    .any(|a| c.name == a || !is_name(a) && c.name.contains(a.as_str()))
+        })
         .collect();
     sys::say("KTAP version 1");
     sys::say(&format!("1..{}", sel.len() + 1));

@@ -12,6 +12,7 @@ pub mod ns;
 pub mod pattern;
 pub mod proc;
 pub mod race;
+pub mod reclaim;
 pub mod sys;
 pub mod sysfs;
 pub mod uapi;

@@ -244,6 +244,12 @@ pub fn getpid() -> i32 {
     unsafe { libc::getpid() }
 }
 
+/// Bytes of a page of the CPU.
+pub fn page_size() -> u64 {
+    // SAFETY: no memory involved.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as u64 }
+}
+
 /// The caller's thread id.
 pub fn gettid() -> i32 {
     // SAFETY: no memory involved.

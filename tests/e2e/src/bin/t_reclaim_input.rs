@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! `mem_reclaim` and `mem_claim`: what may be written, by whom, about whom.
 
-use e2e::child::{Child, End, Holder};
+use e2e::child::Child;
 use e2e::sys::*;
 use e2e::uapi::*;
 use e2e::*;
@@ -288,60 +288,6 @@ fn capability_and_garbage() -> Res {
     Ok(())
 }
 
-/// Numbers are of the writer's PID namespace.
-fn pid_namespace() -> Res {
-    need()?;
-    let mut outside = Child::holder()?;
-    outside.call("bo 0x100000 2 0 1")?;
-    let mut c = Child::spawn(|e: &mut End| {
-        // Children of this one are in the new namespace; the first is its process 1.
-        if ns::new_pid_ns().is_err() {
-            return;
-        }
-        match fork() {
-            Ok(0) => {
-                let mut h = Holder::default();
-                e.serve(|cmd| h.obey(cmd));
-            }
-            Ok(pid) => {
-                let _ = waitpid(pid, 0);
-            }
-            Err(_) => {}
-        }
-    })?;
-    c.call("open")?;
-    c.call("bo 0x200000 2 0 1")?;
-    eq!(c.call("pid")?, "1");
-    // Its number outside: the child of our child.
-    let kids = read_text(format!("/proc/{0}/task/{0}/children", c.pid)).unwrap_or_default();
-    let real: Option<i32> = kids.split_whitespace().next().and_then(|s| s.parse().ok());
-    let real = match real {
-        Some(p) => p,
-        // Without that file: the next number is the only one that fits.
-        None => (c.pid + 1..c.pid + 50)
-            .find(|p| proc::status_kb(*p, "PPid") == Some(c.pid as u64))
-            .ok_or_else(|| Fail::Fail("the child's child is not found".into()))?,
-    };
-    // From outside by the outer number.
-    ok!(sysfs::reclaim(real));
-    eq!(c.resident()?, 0);
-    ok!(sysfs::claim(real));
-    eq!(c.resident()?, 2 * M);
-    // From inside by the inner one; the outer numbers mean nothing there.
-    eq!(c.call("reclaim 1")?, "ok");
-    eq!(c.resident()?, 0);
-    eq!(c.call("claim 1")?, "ok");
-    eq!(c.resident()?, 2 * M);
-    eq!(c.call(&format!("reclaim {real}"))?, "ESRCH");
-    eq!(c.call(&format!("reclaim {}", outside.pid))?, "ESRCH");
-    eq!(outside.resident()?, M);
-    // The number 1 outside is init, without a file.
-    err!(sysfs::reclaim(1), ESRCH);
-    c.call("check 0")?;
-    let _ = kill(real, libc::SIGKILL);
-    Ok(())
-}
-
 /// After fork the file stays with the parent until the child uses it.
 fn forked() -> Res {
     need()?;
@@ -570,7 +516,6 @@ fn main() -> std::process::ExitCode {
         opened_by_thread,
         capability,
         capability_and_garbage,
-        pid_namespace,
         forked,
         passed,
         several_files,

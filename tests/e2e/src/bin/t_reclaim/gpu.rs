@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! What the GPU sees, and what can be done with buffers that are evicted.
 
-use crate::common::*;
 use e2e::child::Child;
 use e2e::debugfs::{gem, VmResident};
 use e2e::model::Model;
 use e2e::proc::swap_used;
+use e2e::reclaim::*;
 use e2e::sys::*;
 use e2e::sysfs::{claim, reclaim};
 use e2e::uapi::*;
@@ -202,31 +202,5 @@ pub fn reclaimed_while_idle() -> Res {
     let slot = sw.on(getpid(), vm)?;
     model.check(slot, 1 << 32, 3 * M, 8)?;
     ok!(sw.set(getpid(), vm, false));
-    Ok(())
-}
-
-/// Shared between two VMs of the target: both get it back.
-pub fn claim_shared() -> Res {
-    need()?;
-    let sw = VmResident::need()?;
-    let mut model = Model::need()?;
-    let d = ok!(Dev::open());
-    let vms = [ok!(d.vm()), ok!(d.vm()), ok!(d.vm())];
-    let h = ok!(d.bo(3 * M, BO_WB_MMAP, 0));
-    pattern::fill(&ok!(d.mmap(h, 3 * M)), 8);
-    for (i, vm) in vms.iter().enumerate() {
-        ok!(d.map(*vm, h, 0, (i as u64 + 1) << 32, 3 * M));
-    }
-    ok!(reclaim(getpid()));
-    eq!(ok!(d.fdinfo()).resident(), 0);
-    ok!(claim(getpid()));
-    eq!(ok!(d.fdinfo()).resident(), 3 * M);
-    for (i, vm) in vms.iter().enumerate() {
-        let root = sw.get(getpid(), *vm)?.root;
-        for off in [0, 2 * M, 3 * M - PAGE] {
-            let t = model.root(root, ((i as u64 + 1) << 32) + off, "r")?;
-            check!(t.pa().is_some(), "VM {vm}: {off:#x}: {t:?}");
-        }
-    }
     Ok(())
 }

@@ -2,35 +2,29 @@
 //! `mem_reclaim` and `mem_claim`: what they do to memory.
 
 mod calls;
-mod common;
 mod gpu;
 mod memory;
 mod swap;
 mod whose;
 
-use calls::{opens_do_not_wait, tracepoints};
+use calls::tracepoints;
 use e2e::*;
-use gpu::{claim_shared, gpu_side, reclaimed_while_idle, sparse, use_evicted};
+use gpu::{gpu_side, reclaimed_while_idle, sparse, use_evicted};
 use memory::{
-    claim_restores, cpu_fault_restores, cycles, everything_goes, many_small, memory_comes_free,
-    never_touched, twice,
+    claim_restores, cpu_fault_restores, cycles, many_small, memory_comes_free, never_touched, twice,
 };
-use swap::{claim_eio, claim_enomem, no_swap, reclaim_eio, swap_full, swapoff_after};
-use whose::{exported_and_imported_stay, foreign_shared_stays, kinds, no_spill};
+use swap::{claim_eio, claim_enomem, reclaim_eio, swap_full, swapoff_after};
+use whose::{exported_and_imported_stay, foreign_shared_stays};
 
 fn main() -> std::process::ExitCode {
     ktap::run(cases![limit 120;
-        everything_goes,
         memory_comes_free,
         cpu_fault_restores,
         claim_restores,
         cycles,
         twice,
-        no_spill,
         foreign_shared_stays,
         exported_and_imported_stay,
-        kinds,
-        no_swap,
         swapoff_after,
         use_evicted,
         never_touched,
@@ -38,12 +32,10 @@ fn main() -> std::process::ExitCode {
         many_small,
         gpu_side,
         reclaimed_while_idle,
-        claim_shared,
         claim_eio,
         reclaim_eio,
         claim_enomem,
         swap_full,
         tracepoints,
-        opens_do_not_wait,
     ])
 }

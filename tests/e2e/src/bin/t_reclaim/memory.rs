@@ -1,55 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! Where the memory is: given up, on swap, back again.
 
-use crate::common::*;
 use e2e::child::Child;
 use e2e::debugfs::{gem, Gems};
-use e2e::proc::{swap_used, MemInfo};
+use e2e::proc::MemInfo;
+use e2e::reclaim::*;
 use e2e::sys::*;
 use e2e::sysfs::{claim, reclaim};
 use e2e::uapi::*;
 use e2e::*;
-
-/// Everything of a plain process goes, and with the kernel's addition it is on swap and its memory
-/// free when the write returns.
-pub fn everything_goes() -> Res {
-    need()?;
-    let mut c = target(4 * M)?;
-    let (swap, mem) = (ok!(swap_used()), ok!(MemInfo::read()));
-    ok!(reclaim(c.pid));
-    eq!(c.resident()?, 0);
-    eq!(c.num("total")?, 32 * M);
-    let (swap2, mem2) = (ok!(swap_used()), ok!(MemInfo::read()));
-    let went = swap2.saturating_sub(swap);
-    note!(
-        "{went} of {} bytes on swap, Shmem {} to {}",
-        32 * M,
-        mem.get("Shmem"),
-        mem2.get("Shmem")
-    );
-    if ktap::patched() {
-        check!(
-            went >= 32 * M * 98 / 100,
-            "{went} of {} bytes on swap",
-            32 * M
-        );
-        check!(
-            mem2.get("SwapCached") < 4 * M,
-            "{} in the swap cache",
-            mem2.get("SwapCached")
-        );
-        check!(
-            mem2.get("Shmem") + 31 * M < mem.get("Shmem"),
-            "the pages are still there"
-        );
-    } else {
-        check!(went < 8 * M, "{went} bytes on swap without the addition");
-    }
-    for b in Gems::read()?.of(c.pid).filter(|b| !b.label.is_empty()) {
-        eq!((b.resident, b.evictions, b.state & 4), (0, 1, 4));
-    }
-    check_target(&mut c)
-}
 
 /// Bytes that the zram device takes for what is on it.
 fn zram_used() -> u64 {

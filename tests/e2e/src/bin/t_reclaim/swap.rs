@@ -1,37 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! Swap that is not there, full, failing, or turned off.
 
-use crate::common::*;
 use e2e::child::Child;
-use e2e::debugfs::Gems;
 use e2e::proc::MemInfo;
+use e2e::reclaim::*;
 use e2e::sys::*;
 use e2e::sysfs::{claim, reclaim};
 use e2e::*;
 use std::time::Duration;
-
-/// No swap: ENOSPC, and nothing was torn down.
-pub fn no_swap() -> Res {
-    need()?;
-    let mut c = target(M)?;
-    {
-        let _off = NoSwap::new()?;
-        for _ in 0..3 {
-            err!(reclaim(c.pid), ENOSPC);
-        }
-        eq!(c.resident()?, 8 * M);
-        for g in Gems::read()?.of(c.pid).filter(|g| !g.label.is_empty()) {
-            check!(g.evictions == 0 && g.resident == g.size, "{g:?}");
-        }
-        // Who may, and who is there, comes first; claiming nothing needs no swap.
-        err!(reclaim(1), ESRCH);
-        ok!(claim(c.pid));
-        check_target(&mut c)?;
-    }
-    ok!(reclaim(c.pid));
-    eq!(c.resident()?, 0);
-    check_target(&mut c)
-}
 
 /// Swap turned off while memory is on it: the kernel brings the pages back, nothing is lost.
 pub fn swapoff_after() -> Res {

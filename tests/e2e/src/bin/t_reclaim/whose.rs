@@ -1,41 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! Whose memory goes, and whose stays.
 
-use crate::common::*;
 use e2e::child::Child;
-use e2e::debugfs::{gem, Gems};
+use e2e::debugfs::gem;
+use e2e::reclaim::*;
 use e2e::sys::*;
 use e2e::sysfs::{claim, reclaim};
 use e2e::uapi::*;
 use e2e::*;
 use std::os::fd::{AsFd, AsRawFd};
-
-/// Other processes keep what they have, also when there is nothing left at the target.
-pub fn no_spill() -> Res {
-    need()?;
-    let mut a = target(2 * M)?;
-    let mut b = target(2 * M)?;
-    let mut third = Child::holder()?;
-    third.call("bo 0x400000 2 0 5 e2e-third")?;
-    for _ in 0..5 {
-        ok!(reclaim(a.pid));
-    }
-    eq!(a.resident()?, 0);
-    eq!(b.resident()?, 16 * M);
-    eq!(third.resident()?, 4 * M);
-    for g in Gems::read()?.of(b.pid) {
-        eq!(g.evictions, 0);
-    }
-    eq!(gem("e2e-third")?.evictions, 0);
-    // The other way round.
-    ok!(reclaim(b.pid));
-    ok!(claim(a.pid));
-    eq!(b.resident()?, 0);
-    check_target(&mut a)?;
-    check_target(&mut b)?;
-    third.call("check 0")?;
-    Ok(())
-}
 
 /// A buffer shared with another process stays, for both of them.
 pub fn foreign_shared_stays() -> Res {
@@ -116,82 +89,5 @@ pub fn exported_and_imported_stay() -> Res {
     ok!(claim(getpid()));
     eq!(gem("e2e-priv")?.resident, M);
     drop(fd);
-    Ok(())
-}
-
-/// Each plain kind by itself, so that a complaint says which.
-pub fn kinds() -> Res {
-    need()?;
-    let d = ok!(Dev::open());
-    let (v1, v2) = (ok!(d.vm()), ok!(d.vm()));
-    type Setup = fn(&Dev, u32, u32, u32) -> Result<()>;
-    let list: [(&str, u32, bool, bool, Setup); 9] = [
-        ("private to a VM", BO_WB_MMAP, true, true, |d, a, _, h| {
-            d.map(a, h, 0, M, M)
-        }),
-        ("in one VM", BO_WB_MMAP, false, true, |d, a, _, h| {
-            d.map(a, h, 0, M, M)
-        }),
-        ("in two VMs", BO_WB_MMAP, false, true, |d, a, b, h| {
-            d.map(a, h, 0, M, M)?;
-            d.map(b, h, 0, M, M)
-        }),
-        ("twice in one VM", BO_WB_MMAP, false, true, |d, a, _, h| {
-            d.map(a, h, 0, M, M)?;
-            d.map(a, h, 0, 64 * M, M)
-        }),
-        ("in part", BO_WB_MMAP, false, true, |d, a, _, h| {
-            d.map(a, h, PAGE, M, PAGE)
-        }),
-        ("read-only", BO_WB_MMAP, false, true, |d, a, _, h| {
-            d.bind1(a, Op::map(h, 0, M, M).with(MAP_READONLY))
-        }),
-        ("no longer mapped", BO_WB_MMAP, false, true, |d, a, _, h| {
-            d.map(a, h, 0, M, M)?;
-            d.unmap(a, M, M)
-        }),
-        ("CPU-mapped only", BO_WB_MMAP, false, true, |_, _, _, _| {
-            Ok(())
-        }),
-        (
-            "not CPU-mapped any more",
-            BO_WB_MMAP,
-            false,
-            false,
-            |_, _, _, _| Ok(()),
-        ),
-    ];
-    for (i, (what, flags, excl, keep, setup)) in list.into_iter().enumerate() {
-        let h = ok!(d.bo(M, flags, if excl { v1 } else { 0 }));
-        let label = format!("e2e-kind-{i}");
-        ok!(d.label(h, &label));
-        let mut m = Some(ok!(d.mmap(h, M)));
-        if let Some(m) = &m {
-            pattern::fill(m, i as u64);
-        }
-        setup(&d, v1, v2, h).map_err(|e| format!("{what}: {e}"))?;
-        if !keep {
-            m = None;
-        }
-        eq!(gem(&label)?.resident, M);
-        ok!(reclaim(getpid()));
-        let g = gem(&label)?;
-        check!(
-            g.resident == 0 && g.evictions == 1,
-            "{what}: {} resident, {} evictions",
-            g.resident,
-            g.evictions
-        );
-        ok!(claim(getpid()));
-        let m = match m {
-            Some(m) => m,
-            None => ok!(d.mmap(h, M)),
-        };
-        pattern::check(&m, i as u64).map_err(|e| format!("{what}: {e}"))?;
-        drop(m);
-        ok!(d.unmap(v1, 0, 1 << 40));
-        ok!(d.unmap(v2, 0, 1 << 40));
-        ok!(d.close(h));
-    }
     Ok(())
 }
