@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+//! Counts what QEMU executes, by function: `bench-profile RUN KALLSYMS [WITH]`; see `profile`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+type Res<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// What QEMU is asked to log, so that each instruction is a line.
+const ON: &str = "one-insn-per-tb on\nlogfile /board/exec.log\nlog exec,nochain\n";
+const OFF: &str = "log none\n";
+
+/// The functions of the guest's kernel.
+struct Symbols(BTreeMap<u64, String>);
+
+impl Symbols {
+    fn parse(text: &str) -> Symbols {
+        Symbols(
+            text.lines()
+                .filter_map(|l| {
+                    let mut w = l.split_whitespace();
+                    let at = u64::from_str_radix(w.next()?, 16).ok()?;
+                    let kind = w.next()?;
+                    let name = w.next()?;
+                    // Names that begin with $ mark code and data in an object file.
+                    (kind.eq_ignore_ascii_case("t") && !name.starts_with('$'))
+                        .then(|| (at, format!("{:#}", rustc_demangle::demangle(name))))
+                })
+                .collect(),
+        )
+    }
+
+    fn name(&self, pc: u64) -> (&str, bool) {
+        match self.0.range(..=pc).next_back() {
+            _ if pc >> 48 == 0 => ("(user space)", false),
+            Some((at, name)) => (name, *at == pc),
+            None => ("(unknown)", false),
+        }
+    }
+}
+
+/// The address in a line of the log: `Trace 0: 0x7f.. [flags/address/...]`.
+fn address(line: &str) -> Option<u64> {
+    let rest = line.strip_prefix("Trace ")?.split_once('[')?.1;
+    u64::from_str_radix(rest.split('/').nth(1)?, 16).ok()
+}
+
+/// Instructions and entries of functions in one system call.
+type Counts<'a> = HashMap<&'a str, (u64, u64)>;
+
+/// Puts together the system calls that enter `with`.
+fn count<'a>(symbols: &'a Symbols, log: impl BufRead, with: &str) -> (usize, Counts<'a>) {
+    let mut sum = Counts::new();
+    let mut one = Counts::new();
+    let mut calls = 0;
+    let mut whole = false;
+    for pc in log
+        .lines()
+        .map_while(Result::ok)
+        .filter_map(|l| address(&l))
+    {
+        let (name, entry) = symbols.name(pc);
+        if entry && name == "el0t_64_sync_handler" {
+            // What was logged before the first one is a part of a call.
+            if whole && (with.is_empty() || one.keys().any(|n| n.contains(with))) {
+                calls += 1;
+                for (n, (a, b)) in one.drain() {
+                    let e = sum.entry(n).or_default();
+                    (e.0, e.1) = (e.0 + a, e.1 + b);
+                }
+            }
+            one.clear();
+            whole = true;
+        }
+        let e = one.entry(name).or_default();
+        (e.0, e.1) = (e.0 + 1, e.1 + u64::from(entry));
+    }
+    (calls, sum)
+}
+
+fn wait_for(what: &str, mut f: impl FnMut() -> bool) -> Res<()> {
+    let end = Instant::now() + Duration::from_secs(240);
+    while !f() {
+        if Instant::now() > end {
+            return Err(format!("no {what}").into());
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    Ok(())
+}
+
+fn log(run: &Path) -> Res<()> {
+    let mut monitor = UnixStream::connect(run.join("monitor"))?;
+    monitor.set_read_timeout(Some(Duration::from_secs(1)))?;
+    monitor.write_all(ON.as_bytes())?;
+    std::thread::sleep(Duration::from_secs(2));
+    monitor.write_all(OFF.as_bytes())?;
+    // Its answers: all is done when there are no more of them.
+    let mut answers = Vec::new();
+    let _ = monitor.read_to_end(&mut answers);
+    Ok(())
+}
+
+fn main() -> Res<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [run, kallsyms, with] = &args[..] else {
+        return Err("usage: bench-profile RUN KALLSYMS WITH".into());
+    };
+    let (run, kallsyms) = (Path::new(run), Path::new(kallsyms));
+    wait_for("symbols of the guest", || kallsyms.exists())?;
+    // The loop has begun by then.
+    std::thread::sleep(Duration::from_secs(4));
+    log(run)?;
+    let symbols = Symbols::parse(&std::fs::read_to_string(kallsyms)?);
+    let file = BufReader::new(File::open(run.join("exec.log"))?);
+    let (calls, sum) = count(&symbols, file, with);
+    if calls == 0 {
+        return Err("no such system call was seen".into());
+    }
+    let n = calls as f64;
+    let all: u64 = sum.values().map(|v| v.0).sum();
+    println!(
+        "{:.1} instructions in each of {calls} system calls",
+        all as f64 / n
+    );
+    println!("{:>9} {:>7}  function", "executed", "entries");
+    let mut rows: Vec<_> = sum.into_iter().collect();
+    rows.sort_by_key(|(name, (a, _))| (std::cmp::Reverse(*a), *name));
+    for (name, (a, b)) in rows {
+        if a as f64 / n >= 5.0 {
+            println!("{:9.1} {:7.2}  {name}", a as f64 / n, b as f64 / n);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_calls_are_counted() {
+        let s = Symbols::parse(
+            "ffff800000001000 t el0t_64_sync_handler\nffff800000002000 T f\nffff800000002000 t $x\nffff800000003000 t g",
+        );
+        let log = [0x2000u64, 0x1000, 0x2000, 0x2004, 0x1000, 0x3000, 0x1000]
+            .map(|a| {
+                format!("Trace 0: 0x7f0000 [00000000/ffff80000000{a:04x}/00000011/ff000000] x\n")
+            })
+            .concat();
+        let (n, sum) = count(&s, log.as_bytes(), "");
+        assert_eq!((n, sum["f"], sum["g"]), (2, (2, 1), (1, 1)));
+        let (n, sum) = count(&s, log.as_bytes(), "f");
+        assert_eq!((n, sum["f"], sum.get("g")), (1, (2, 1), None));
+    }
+
+    #[test]
+    fn user_space_has_no_symbols() {
+        assert_eq!(Symbols::parse("").name(0x40_0000).0, "(user space)");
+    }
+}

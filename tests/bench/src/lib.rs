@@ -1,0 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+//! `make bench`: `bench-guest` measures in the guest, `bench-report` judges on the host.
+
+pub mod measure;

@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+//! What single calls cost.
+
+use super::clock::{Clock, Span};
+use super::drivers::{Driver, Loaded};
+use e2e::proc::{self, MemInfo};
+use e2e::sys::{self, say, Result};
+use e2e::uapi::BO_WB_MMAP;
+use e2e::{debugfs, Dev, Fail, Res, K, M, PAGE};
+use std::fs::OpenOptions;
+
+/// Address of the mappings: a multiple of 2 MiB.
+const VA: u64 = 1 << 32;
+
+/// How much is done.
+#[derive(Clone, Copy)]
+pub struct Amount {
+    /// Calls that are put together in a sample.
+    pub calls: usize,
+    /// Samples taken in a round.
+    pub samples: usize,
+}
+
+/// A round of one driver.
+struct Round<'a> {
+    driver: Driver,
+    number: usize,
+    amount: Amount,
+    clock: &'a Clock,
+    /// The only call to measure.
+    only: Option<&'a str>,
+}
+
+impl Round<'_> {
+    /// Prints the samples that `f` takes: a sample is the mean over a number of calls, of which there
+    /// are no more than `most`.
+    fn series(&self, name: &str, most: usize, mut f: impl FnMut(usize) -> Res<Span>) -> Res {
+        if self.only.is_some_and(|o| o != name) {
+            return Ok(());
+        }
+        let Round {
+            driver,
+            number,
+            amount,
+            clock,
+            ..
+        } = self;
+        let n = amount.calls.min(most);
+        // What is there once is made now.
+        f(n.min(8))?;
+        let mut line = format!("call {driver} {number} {name}");
+        for _ in 0..amount.samples {
+            let span = f(n).map_err(|e| match e {
+                Fail::Fail(m) | Fail::Skip(m) => Fail::Fail(format!("{name}: {m}")),
+            })?;
+            line += &format!(" {:.1}", clock.each(span, n));
+        }
+        say(&line);
+        Ok(())
+    }
+}
+
+/// Samples of two calls, of which the second takes back what the first did.
+fn pairs(
+    n: usize,
+    mut first: impl FnMut() -> Result<()>,
+    mut second: impl FnMut() -> Result<()>,
+) -> Res<(Span, Span)> {
+    let (mut a, mut b) = (Span::default(), Span::default());
+    for _ in 0..n {
+        a.add(&mut first)?;
+        b.add(&mut second)?;
+    }
+    Ok((a, b))
+}
+
+fn bind(round: &Round<'_>) -> Res {
+    let dev = Dev::open()?;
+    let vm = dev.vm()?;
+    for (name, size, most) in [
+        ("4k", 4 * K, 1000),
+        ("2m", 2 * M, 1000),
+        ("64m", 64 * M, 60),
+    ] {
+        let bo = dev.bo(size, BO_WB_MMAP, vm)?;
+        // Brings its memory in, which stays while the buffer is there.
+        dev.map(vm, bo, 0, VA, size)?;
+        dev.unmap(vm, VA, size)?;
+        let map = || dev.map(vm, bo, 0, VA, size);
+        let unmap = || dev.unmap(vm, VA, size);
+        round.series(
+            &format!("map_{name}"),
+            most,
+            |n| Ok(pairs(n, map, unmap)?.0),
+        )?;
+        round.series(&format!("unmap_{name}"), most, |n| {
+            Ok(pairs(n, map, unmap)?.1)
+        })?;
+        dev.close(bo)?;
+    }
+    Ok(())
+}
+
+/// The first touch of buffers that have no memory yet.
+fn first_faults(dev: &Dev, size: u64, n: usize) -> Res<Span> {
+    let mut span = Span::default();
+    for _ in 0..n {
+        let bo = dev.bo(size, BO_WB_MMAP, 0)?;
+        let map = dev.mmap(bo, size)?;
+        span.add(|| map.set(0, 1));
+        drop(map);
+        dev.close(bo)?;
+    }
+    Ok(span)
+}
+
+/// The control group of this process.
+pub const CGROUP: &str = "/sys/fs/cgroup/bench";
+
+/// Puts this process into a control group of its own.
+pub fn enter_cgroup() -> Res {
+    let _ = sys::write_once("/sys/fs/cgroup/cgroup.subtree_control", b"+memory");
+    let _ = std::fs::create_dir(CGROUP);
+    sys::write_once(format!("{CGROUP}/cgroup.procs"), b"0")?;
+    // SAFETY: no memory involved.
+    sys::cvt(unsafe { libc::mlockall(libc::MCL_CURRENT) } as libc::c_long)?;
+    Ok(())
+}
+
+/// Has the kernel write out `bytes` in buffers of this process: by the driver's shrinker they become
+/// ordinary memory, which `memory.reclaim` of the control group swaps out. All else that the process
+/// has is locked.
+pub fn swap_out(bytes: u64) -> Res {
+    let before = MemInfo::read()?.swapped();
+    debugfs::shrink(1 << 20)?;
+    let mut swapped = 0;
+    for _ in 0..100 {
+        let _ = sys::write_once(format!("{CGROUP}/memory.reclaim"), b"4M swappiness=max");
+        swapped = MemInfo::read()?.swapped().saturating_sub(before);
+        if swapped >= bytes {
+            return Ok(());
+        }
+    }
+    Err(Fail::Fail(format!(
+        "only {swapped} of {bytes} bytes go to swap"
+    )))
+}
+
+/// The first read of buffers that are on swap.
+fn swapped_faults(dev: &Dev, size: u64, n: usize) -> Res<Span> {
+    let mut span = Span::default();
+    let mut all = Vec::new();
+    for _ in 0..n {
+        let bo = dev.bo(size, BO_WB_MMAP, 0)?;
+        let map = dev.mmap(bo, size)?;
+        e2e::pattern::fill(&map, 1);
+        all.push((bo, map));
+    }
+    let bytes = n as u64 * size;
+    swap_out(bytes)?;
+    let before = proc::vmstat("pswpin");
+    for (bo, map) in all {
+        if span.add(|| map.get(0)) != e2e::pattern::mix(1) {
+            return Err(Fail::Fail("what was read is wrong".into()));
+        }
+        drop(map);
+        dev.close(bo)?;
+    }
+    let read = (proc::vmstat("pswpin") - before) * PAGE;
+    if read < bytes {
+        return Err(Fail::Fail(format!(
+            "{read} of {bytes} bytes came from swap"
+        )));
+    }
+    Ok(span)
+}
+
+/// All calls, of the driver that is loaded.
+fn all(round: &Round<'_>) -> Res {
+    let node = e2e::drm::nodes()
+        .into_iter()
+        .next()
+        .ok_or_else(|| Fail::Fail("there is no render node".into()))?;
+    round.series("open_close", 1000, |n| {
+        let mut span = Span::default();
+        for _ in 0..n {
+            span.add(|| {
+                OpenOptions::new()
+                    .read(true)
+                    .write(true)
+                    .open(&node)
+                    .map(drop)
+            })
+            .map_err(|e| e.to_string())?;
+        }
+        Ok(span)
+    })?;
+    let dev = Dev::open()?;
+    round.series("bo_create_close", 1000, |n| {
+        let mut span = Span::default();
+        for _ in 0..n {
+            span.add(|| dev.bo(PAGE, BO_WB_MMAP, 0).and_then(|bo| dev.close(bo)))?;
+        }
+        Ok(span)
+    })?;
+    round.series("vm_create_destroy", 1000, |n| {
+        let mut span = Span::default();
+        for _ in 0..n {
+            span.add(|| dev.vm().and_then(|vm| dev.vm_destroy(vm)))?;
+        }
+        Ok(span)
+    })?;
+    bind(round)?;
+    for (name, size, most) in [("4k", 4 * K, 200), ("2m", 2 * M, 8)] {
+        round.series(&format!("first_fault_{name}"), most, |n| {
+            first_faults(&dev, size, n)
+        })?;
+    }
+    for (name, size, most) in [("4k", 4 * K, 100), ("2m", 2 * M, 4)] {
+        round.series(&format!("swap_fault_{name}"), most, |n| {
+            swapped_faults(&dev, size, n)
+        })?;
+    }
+    Ok(())
+}
+
+/// Both drivers in turn, `rounds` times; which one is first changes.
+pub fn run(rounds: usize, amount: Amount) -> Res {
+    let clock = Clock::default();
+    enter_cgroup()?;
+    for n in [1_000u64, 100_000] {
+        let mut span = Span::default();
+        let mut known = 0;
+        for _ in 0..20 {
+            known += span.add(|| super::clock::spin(n));
+        }
+        say(&format!("known {} {:.1}", known / 20, clock.each(span, 20)));
+    }
+    for round in 0..rounds {
+        let order = match round % 2 {
+            0 => [Driver::Rust, Driver::C],
+            _ => [Driver::C, Driver::Rust],
+        };
+        for driver in order {
+            eprintln!("round {} of {rounds}: {driver}", round + 1);
+            let loaded = Loaded::new(driver)?;
+            all(&Round {
+                driver,
+                number: round,
+                amount,
+                clock: &clock,
+                only: None,
+            })?;
+            loaded.unload()?;
+        }
+    }
+    Ok(())
+}
+
+/// One call of one driver for a time, to be profiled. The symbols of the kernel go to `symbols`.
+pub fn one(driver: Driver, name: &str, samples: usize, symbols: &str) -> Res {
+    enter_cgroup()?;
+    let loaded = Loaded::new(driver)?;
+    std::fs::copy("/proc/kallsyms", symbols).map_err(|e| format!("{symbols}: {e}"))?;
+    all(&Round {
+        driver,
+        number: 0,
+        amount: Amount {
+            calls: 100,
+            samples,
+        },
+        clock: &Clock::default(),
+        only: Some(name),
+    })?;
+    loaded.unload()
+}
