@@ -13,7 +13,6 @@ use crate::{
     panthor_mmu::VmPool,
     PanthorDevice, PanthorDriver, PanthorDrmFile,
 };
-use core::mem::size_of;
 use kernel::{
     page::PAGE_SIZE,
     prelude::*,
@@ -49,7 +48,7 @@ impl PanthorFile {
     /// A file was opened.
     pub(crate) fn new(dev: &PanthorDevice) -> Result<Arc<Self>> {
         // A 32-bit process can only express offsets of 44 bits.
-        let user_mmio_offset = if size_of::<usize>() == 4 || in_compat_syscall() {
+        let user_mmio_offset = if in_compat_syscall() {
             USER_MMIO_OFFSET_32BIT
         } else {
             USER_MMIO_OFFSET_64BIT

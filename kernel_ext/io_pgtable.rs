@@ -13,6 +13,9 @@ use super::bindings;
 use core::{cell::Cell, ptr::NonNull};
 use kernel::{alloc::flags::__GFP_NOWARN, device, prelude::*, sizes::SZ_4K};
 
+// A GPU address is an `unsigned long` to the C side, which would cut it.
+const _: () = assert!(usize::BITS == 64, "GPU addresses have more than 32 bits");
+
 /// The size of a page.
 pub(crate) const PAGE: u64 = 0x1000;
 /// The size of a block.
