@@ -158,7 +158,7 @@ impl PanthorPlatformDriver {
         panthor_irq::request(pdev, c"job", c"panthor-job", data.fw.clone())?;
         panthor_irq::request(pdev, c"mmu", c"panthor-mmu", data.slots.clone())?;
 
-        Self::make_known(dev, data.clone(), drm_dev).inspect_err(|_| data.take_apart())
+        Self::make_known(dev, data.clone(), drm_dev).inspect_err(|_| take_apart(&data))
     }
 
     /// Powers the GPU up and tells everybody about it; user space comes last.
@@ -183,15 +183,15 @@ impl PanthorPlatformDriver {
     }
 }
 
-impl PanthorData {
-    /// Ends all that the device does for address spaces and buffers, which may go on to exist:
-    /// nobody uses the GPU any more, and nothing of theirs is mapped for DMA afterwards.
-    fn take_apart(&self) {
-        self.mmu.detach_device();
-        self.switch_off();
-        self.gem.detach_device();
+/// Ends all that the device does for address spaces and buffers, and switches it off. Nobody may
+/// enter any more.
+fn take_apart(dev: &PanthorDevice) {
+    if let Err(err) = dev.detach_memory(|| dev.switch_off()) {
+        dev_err!(dev.parent(), "Memory stays mapped for DMA: {err:?}\n");
     }
+}
 
+impl PanthorData {
     /// Leaves the GPU without power and silent.
     fn switch_off(&self) {
         // It may not answer any more; what it does then is of no interest.
@@ -234,6 +234,6 @@ impl platform::Driver for PanthorPlatformDriver {
 
         // No buffer may be given up while all are taken apart.
         drop(this.shrinker.lock().take());
-        this.dev.take_apart();
+        take_apart(&this.dev);
     }
 }

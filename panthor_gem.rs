@@ -15,19 +15,14 @@ mod label;
 mod object_set;
 mod reclaim_state;
 mod shrinker;
-mod swap_turn;
 
 use crate::{kernel_ext::drm::gem::Object, PanthorDevice};
-use kernel::{
-    new_condvar,
-    prelude::*,
-    sync::{atomic::Atomic, CondVar},
-};
+use kernel::{prelude::*, sync::atomic::Atomic};
 
 #[cfg(CONFIG_KUNIT)]
 pub(crate) use self::debugfs::set_busy;
 pub(crate) use self::{
-    bo::{BoKind, PanthorBo},
+    bo::{BoKind, PanthorBo, SwapTurn},
     debugfs::{set_shrink, show_gems, show_shrink},
     object_set::ObjectSet,
     reclaim_state::ReclaimState,
@@ -57,9 +52,6 @@ pub(crate) struct GemDevice {
     pub(crate) last_scan: Atomic<u64>,
     /// Scans without success in a row, while something was left that might be evicted later.
     pub(crate) fruitless_scans: Atomic<i32>,
-    /// Somebody is done with swapping a buffer out.
-    #[pin]
-    pub(crate) swap_turn_over: CondVar,
     /// What the debugfs file `bo_busy` makes buffers wait for.
     #[cfg(CONFIG_KUNIT)]
     #[pin]
@@ -99,17 +91,10 @@ impl GemDevice {
             gpu_mapped_pages: Atomic::new(0),
             last_scan: Atomic::new(0),
             fruitless_scans: Atomic::new(0),
-            swap_turn_over <- new_condvar!("GemDevice::swap_turn_over"),
             #[cfg(CONFIG_KUNIT)]
             busy <- kernel::new_mutex!(None, "GemDevice::busy"),
             coherent,
         })
-    }
-
-    /// Takes the device away from all buffers, when it is unplugged: nothing of theirs may be
-    /// mapped for DMA when the driver is unbound.
-    pub(crate) fn detach_device(&self) {
-        self.all.for_each(|bo| bo.lock().detach_device());
     }
 }
 

@@ -45,10 +45,4 @@ impl MmuDevice {
             all <- Registry::new(),
         })
     }
-
-    /// Takes the device away from all address spaces, when it is unplugged: their page tables are
-    /// mapped for DMA, which nothing may be when the driver is unbound.
-    pub(crate) fn detach_device(&self) {
-        self.all.for_each(|space| space.detach_device());
-    }
 }

@@ -376,6 +376,11 @@ bool kx_io_pgtable_is_block(struct io_pgtable_ops *ops, unsigned long iova)
 	return (walk.ptes[2] & 3) == 1;
 }
 
+void kx_list_move(struct list_head *entry, struct list_head *head)
+{
+	list_move(entry, head);
+}
+
 void kx_list_move_tail(struct list_head *entry, struct list_head *head)
 {
 	list_move_tail(entry, head);

@@ -88,6 +88,7 @@ size_t kx_io_pgtable_unmap(struct io_pgtable_ops *ops, unsigned long iova, size_
 			   size_t pgcount);
 bool kx_io_pgtable_is_block(struct io_pgtable_ops *ops, unsigned long iova);
 
+void kx_list_move(struct list_head *entry, struct list_head *head);
 void kx_list_move_tail(struct list_head *entry, struct list_head *head);
 
 /* Reclaim */

@@ -11,6 +11,7 @@ pub(crate) mod drm;
 pub(crate) mod io_pgtable;
 pub(crate) mod irq;
 pub(crate) mod mm_vma;
+pub(crate) mod mutex;
 pub(crate) mod pid;
 pub(crate) mod property;
 pub(crate) mod registry;

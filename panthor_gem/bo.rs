@@ -7,12 +7,15 @@ use super::{
     creator::Creator,
     label::Label,
     reclaim_state::{self, ReclaimState},
-    swap_turn::SwapTurn,
     Bo,
 };
 use crate::{
     kernel_ext::{
-        drm::gem::{self, Busy, Locked, MappingsLocked, ResvObject},
+        drm::{
+            gem::{self, Busy, DmaBufOps, Locked, ResvObject},
+            gpuvm::MappingsLocked,
+        },
+        mutex::lock_interruptible,
         registry::Registry,
     },
     panthor_file::PanthorFile,
@@ -23,7 +26,7 @@ use kernel::{
     new_mutex, new_spinlock,
     page::PAGE_SIZE,
     prelude::*,
-    sync::{aref::ARef, Arc, ArcBorrow, Mutex, SpinLock},
+    sync::{aref::ARef, Arc, ArcBorrow, Mutex, MutexGuard, SpinLock},
     uapi,
 };
 
@@ -44,6 +47,22 @@ pub(crate) enum BoKind {
     Imported,
 }
 
+/// The right to swap a buffer out.
+///
+/// Two who do it at once take the pages from each other: each finds pages that it can neither free
+/// nor call free. So the second one waits, and finds nothing left to do.
+pub(crate) struct SwapTurn<'a> {
+    bo: &'a Bo,
+    _turn: MutexGuard<'a, ()>,
+}
+
+impl SwapTurn<'_> {
+    /// See [`gem::Object::swap_out`].
+    pub(crate) fn swap_out(&self, start: usize, end: usize) -> Result<usize> {
+        self.bo.swap_out(start, end)
+    }
+}
+
 /// The driver's part of a buffer object.
 #[pin_data]
 pub(crate) struct PanthorBo {
@@ -53,9 +72,9 @@ pub(crate) struct PanthorBo {
     /// What userspace calls it.
     #[pin]
     pub(super) label: Mutex<Label>,
-    /// Whether somebody is swapping it out.
+    /// The right to swap it out.
     #[pin]
-    pub(super) swap_turn: Mutex<SwapTurn>,
+    swap_turn: Mutex<()>,
     /// Which list it is in. Changed with the reservation lock held; the spin lock is for readers
     /// without it.
     #[pin]
@@ -68,7 +87,7 @@ impl PanthorBo {
             kind,
             creator: Creator::current(),
             label <- new_mutex!(Label::None, "PanthorBo::label"),
-            swap_turn <- new_mutex!(SwapTurn::Free, "PanthorBo::swap_turn"),
+            swap_turn <- new_mutex!((), "PanthorBo::swap_turn"),
             reclaim_state <- new_spinlock!(ReclaimState::Unreclaimable, "PanthorBo::reclaim_state"),
         }? Error)
     }
@@ -125,9 +144,22 @@ impl PanthorBo {
     }
 }
 
+static DMA_BUF_OPS: DmaBufOps<PanthorBo> = DmaBufOps::new();
+
+impl Bo {
+    /// Waits for the right to swap the buffer out. No other lock of it may be held. `EINTR`.
+    pub(crate) fn take_swap_turn(&self) -> Result<SwapTurn<'_>> {
+        Ok(SwapTurn {
+            bo: self,
+            _turn: lock_interruptible(&self.swap_turn)?,
+        })
+    }
+}
+
 impl gem::DriverObject for PanthorBo {
     type Driver = PanthorDriver;
     type Vm = Space;
+    const DMA_BUF_OPS: &'static DmaBufOps<Self> = &DMA_BUF_OPS;
 
     fn for_import() -> impl PinInit<Self, Error> {
         Self::init(BoKind::Imported)

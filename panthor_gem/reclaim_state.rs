@@ -4,7 +4,10 @@
 //! How easily the memory of a buffer can be given up.
 
 use super::{Bo, PanthorBo};
-use crate::kernel_ext::drm::gem::{GpuMappings, Locked, Lru, MappingsLocked};
+use crate::kernel_ext::drm::{
+    gem::{Locked, Lru},
+    gpuvm::{GpuMappings, MappingsLocked},
+};
 use kernel::{page::PAGE_SIZE, sync::atomic::Relaxed};
 
 /// How easily the memory of a buffer can be given up: the first one the easiest.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     kernel_ext::{drm::gpuvm::EvictError, swap},
-    panthor_gem::{Bo, BoKind},
+    panthor_gem::{Bo, BoKind, SwapTurn},
     PanthorDevice,
 };
 use kernel::{
@@ -137,9 +137,9 @@ impl<'a> Evictor<'a> {
         if bo.evictions() == 0 {
             return Ok(Some(0));
         }
-        let _turn = bo.take_swap_turn()?;
+        let turn = bo.take_swap_turn()?;
         // Also when there is nothing left in the file: it may be on its way since an earlier call.
-        let mut freed = self.swap_out_once(bo)?;
+        let mut freed = self.swap_out_once(bo, &turn)?;
         for _ in 0..SWAP_TRIES {
             if bo.cached_pages() == 0 {
                 return Ok(Some(freed));
@@ -154,12 +154,12 @@ impl<'a> Evictor<'a> {
             }
             // The kernel may be in the middle of freeing some of it.
             fsleep(Delta::from_millis(1));
-            freed += self.swap_out_once(bo)?;
+            freed += self.swap_out_once(bo, &turn)?;
         }
         Ok((bo.cached_pages() == 0).then_some(freed))
     }
 
-    fn swap_out_once(&self, bo: &Bo) -> Result<usize> {
+    fn swap_out_once(&self, bo: &Bo, turn: &SwapTurn<'_>) -> Result<usize> {
         let step = SWAP_STEP / PAGE_SIZE;
         let count = bo.size() / PAGE_SIZE;
         let mut freed = 0;
@@ -174,7 +174,7 @@ impl<'a> Evictor<'a> {
                 return Err(ENODEV);
             };
             let end = start.saturating_add(step).min(count);
-            freed += bo.swap_out(start, end - 1)?;
+            freed += turn.swap_out(start, end - 1)?;
             start = end;
         }
         Ok(freed)

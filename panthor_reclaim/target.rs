@@ -4,7 +4,7 @@
 //! What belongs to a process: its files, their VMs, the buffers in both.
 
 use crate::{
-    kernel_ext::{drm::gem::with_mappings, pid::Pid},
+    kernel_ext::{drm::gpuvm::with_mappings, pid::Pid},
     panthor_file::PanthorFile,
     panthor_gem::Bo,
     panthor_mmu::{Vm, VmSpace},

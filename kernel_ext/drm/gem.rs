@@ -14,7 +14,11 @@ mod mmap;
 mod object;
 mod prime;
 
-use super::{device::Device, driver::Driver};
+use super::{
+    device::Device,
+    driver::Driver,
+    gpuvm::{DriverGpuVm, MappingsLocked},
+};
 use crate::kernel_ext::{bindings, registry::Registry};
 use kernel::{
     prelude::*,
@@ -22,12 +26,12 @@ use kernel::{
 };
 
 pub(in crate::kernel_ext) use self::backing::stable_segments;
-pub(crate) use self::object::with_mappings;
 pub(super) use self::prime::{prime_import, prime_import_sg_table};
 pub(crate) use self::{
     backing::{Pinned, Segments},
     lru::{Busy, Lru},
-    object::{GpuMappings, Locked, MappingsLocked, Object, ResvObject},
+    object::{Locked, Object, ResvObject},
+    prime::DmaBufOps,
 };
 
 /// A driver's type of buffer object: the data it adds to an [`Object`], and what it decides.
@@ -36,7 +40,10 @@ pub(crate) trait DriverObject: Sized + Send + Sync + 'static {
     type Driver: Driver<Object = Self>;
 
     /// The GPU address spaces that objects are mapped in.
-    type Vm: super::gpuvm::DriverGpuVm<Driver = Self::Driver>;
+    type Vm: DriverGpuVm<Driver = Self::Driver>;
+
+    /// What exported objects are known by: a `static` of the driver.
+    const DMA_BUF_OPS: &'static DmaBufOps<Self>;
 
     /// The data of an object that is made of an imported dma-buf.
     fn for_import() -> impl PinInit<Self, Error>;
@@ -71,6 +78,33 @@ pub(crate) trait DriverObject: Sized + Send + Sync + 'static {
     /// did.
     fn try_evict(obj: &Locked<'_, Self>, busy: Busy) -> bool;
 }
+
+impl<D: Driver> Device<D> {
+    /// Takes a device that goes away from its address spaces and objects, all of which may go on
+    /// to exist: nothing of theirs is mapped for DMA afterwards. In between, when no address space
+    /// is left to it, `power_off` switches it off.
+    ///
+    /// `EBUSY` when the device is registered.
+    pub(crate) fn detach_memory(&self, power_off: impl FnOnce()) -> Result {
+        // SAFETY: The device is valid. It is registered and unplugged by the thread that binds and
+        // unbinds it, which this is.
+        if unsafe { (*self.as_raw()).registered } {
+            return Err(EBUSY);
+        }
+        <VmOf<D>>::registry(self).for_each(|vm| <VmOf<D>>::release(vm));
+        power_off();
+        D::Object::registry(self).for_each(|obj| {
+            // SAFETY: The GPU is off. The device was unplugged, or never registered: there is no
+            // section left in which somebody works with an object because its address space or a
+            // pin keeps the memory.
+            unsafe { obj.lock().detach_device() };
+        });
+        Ok(())
+    }
+}
+
+/// The address spaces that objects of a driver are mapped in.
+type VmOf<D> = <<D as Driver>::Object as DriverObject>::Vm;
 
 /// Makes a device's objects use huge pages where they can. Only before objects are created;
 /// `ENOMEM`, or `EOPNOTSUPP` where the kernel has no such pages.

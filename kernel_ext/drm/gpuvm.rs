@@ -19,6 +19,7 @@
 //! C header: [`include/drm/drm_gpuvm.h`](srctree/include/drm/drm_gpuvm.h)
 
 mod evict;
+mod mappings;
 mod ops;
 mod vm;
 
@@ -28,6 +29,7 @@ use kernel::prelude::*;
 
 pub(crate) use self::{
     evict::EvictError,
+    mappings::{with_mappings, GpuMappings, MappingsLocked},
     ops::{MapRequest, Prealloc},
     vm::GpuVm,
 };

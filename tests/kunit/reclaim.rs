@@ -7,7 +7,7 @@ use kernel::prelude::*;
 #[kunit_tests(panthor_reclaim)]
 mod tests {
     use crate::{
-        kernel_ext::drm::gem::GpuMappings,
+        kernel_ext::drm::gpuvm::GpuMappings,
         panthor_gem::ReclaimState,
         panthor_reclaim::outcome::{Done, Outcome, Reason},
     };

@@ -147,8 +147,9 @@ impl<T: DriverObject> Locked<'_, T> {
         }
     }
 
-    /// What the device sees, if it sees anything.
-    pub(crate) fn segments(&self) -> Option<Segments<'_>> {
+    /// What the device sees, if it sees anything. It is not to be used after the pages were given
+    /// up.
+    pub(in crate::kernel_ext) fn segments(&self) -> Option<Segments<'_>> {
         match self.backing() {
             Backing::Mapped(_, sgt) | Backing::Imported(sgt) => Some(Segments {
                 sgt,
@@ -187,8 +188,10 @@ impl<T: DriverObject> Locked<'_, T> {
     /// may swap out. Returns whether it did: not when they are pinned, or not there, or another
     /// driver's.
     ///
-    /// The caller has torn down the GPU mappings and zapped the CPU mappings.
-    pub(crate) fn evict_pages(&self) -> bool {
+    /// # Safety
+    ///
+    /// The object is in no GPU and in no CPU mapping any more, and nobody has [`Segments`] of it.
+    pub(in crate::kernel_ext) unsafe fn evict_pages(&self) -> bool {
         if self.is_pinned() || self.pages().is_none() {
             return false;
         }
@@ -216,8 +219,17 @@ impl<T: DriverObject> Locked<'_, T> {
     }
 
     /// Ends all DMA of an object whose device goes away. Its content stays for those who hold it
-    /// by other means (an importer, a kernel mapping)); the device never sees it again.
-    pub(crate) fn detach_device(&self) {
+    /// by other means (an importer, a kernel mapping); the device never sees it again.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Device::detach_memory`] when it calls this: the GPU is off, and nobody looks at the
+    /// object's memory without the reservation lock.
+    ///
+    /// [`Device::detach_memory`]: crate::kernel_ext::drm::Device::detach_memory
+    pub(super) unsafe fn detach_device(&self) {
+        // Done by unplugging, unless the registration of the device failed.
+        self.zap_cpu_mappings();
         match self.backing() {
             Backing::Mapped(pages, sgt) => {
                 // SAFETY: The table was made for this object; the GPU is off.
@@ -436,8 +448,9 @@ impl<T: DriverObject> Drop for Pinned<T> {
 ///
 /// # Safety
 ///
-/// The object is pinned, or has a GPU mapping that is not evicted and whose address space's
-/// operation lock is held: its backing is `Mapped` or `Imported` and does not change.
+/// The device cannot be unplugged meanwhile, and the object is pinned, or has a GPU mapping that is
+/// not evicted and whose address space's operation lock is held: its backing is `Mapped` or
+/// `Imported` and does not change.
 pub(in crate::kernel_ext) unsafe fn stable_segments<T: DriverObject>(
     obj: &Object<T>,
 ) -> Option<Segments<'_>> {

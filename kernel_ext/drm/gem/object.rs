@@ -3,18 +3,12 @@
 //! The buffer object: creation, handles, the reservation lock.
 
 use super::{
-    super::{device::Device, driver::Driver, file::File},
+    super::{device::Device, driver::Driver, file::File, gpuvm::with_mappings},
     backing::Backing,
     mmap, prime, DriverObject,
 };
 use crate::kernel_ext::{bindings, registry};
-use core::{
-    cell::UnsafeCell,
-    marker::PhantomData,
-    mem::{offset_of, ManuallyDrop},
-    ops::Deref,
-    ptr::NonNull,
-};
+use core::{cell::UnsafeCell, marker::PhantomData, mem::ManuallyDrop, ops::Deref, ptr::NonNull};
 use kernel::{
     error::{from_err_ptr, to_result},
     prelude::*,
@@ -600,90 +594,6 @@ impl<T: DriverObject> Drop for Guard<'_, T> {
         // SAFETY: The guard holds the lock.
         unsafe { bindings::kx_dma_resv_unlock(self.0.obj.resv()) };
     }
-}
-
-/// Proof that the current thread holds the lock of an object's list of GPU mappings.
-pub(crate) struct MappingsLocked<'a, T: DriverObject> {
-    obj: &'a Object<T>,
-    _not_send: NotThreadSafe,
-}
-
-/// In how many GPU address spaces the memory of an object can be reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum GpuMappings {
-    None,
-    One,
-    Many,
-}
-
-impl<'a, T: DriverObject> MappingsLocked<'a, T> {
-    /// # Safety
-    ///
-    /// The current thread holds `gpuva.lock` of the object for as long as this lives.
-    pub(crate) unsafe fn new(obj: &'a Object<T>) -> Self {
-        Self {
-            obj,
-            _not_send: NotThreadSafe,
-        }
-    }
-
-    /// Calls `f` for every address space that has the object mapped, until it returns false.
-    pub(crate) fn for_each_vm_bo(
-        &self,
-        mut f: impl FnMut(NonNull<bindings::drm_gpuvm_bo>) -> bool,
-    ) {
-        const ENTRY: usize = offset_of!(bindings::drm_gpuvm_bo, list)
-            + offset_of!(bindings::drm_gpuvm_bo__bindgen_ty_1, entry)
-            + offset_of!(bindings::drm_gpuvm_bo__bindgen_ty_1__bindgen_ty_1, gem);
-
-        // SAFETY: The object is initialised, and its list is stable while the lock is held.
-        let head = unsafe { &raw mut (*self.obj.as_raw()).gpuva.list };
-        // SAFETY: As above.
-        let mut pos = unsafe { (*head).next };
-        while pos != head {
-            // SAFETY: All entries of the list are the `list.entry.gem` of a `drm_gpuvm_bo`.
-            let vm_bo = unsafe { pos.byte_sub(ENTRY) }.cast::<bindings::drm_gpuvm_bo>();
-            // SAFETY: As above; read before `f`, which may not remove the entry anyway.
-            pos = unsafe { (*pos).next };
-            // SAFETY: An entry is never null.
-            if !f(unsafe { NonNull::new_unchecked(vm_bo) }) {
-                return;
-            }
-        }
-    }
-
-    /// In how many address spaces the memory can be reached: those where it is evicted do not
-    /// count.
-    pub(crate) fn count(&self) -> GpuMappings {
-        let mut count = GpuMappings::None;
-        self.for_each_vm_bo(|vm_bo| {
-            // SAFETY: The entry is valid while the lock is held.
-            if !unsafe { (*vm_bo.as_ptr()).evicted } {
-                count = match count {
-                    GpuMappings::None => GpuMappings::One,
-                    _ => GpuMappings::Many,
-                };
-            }
-            count != GpuMappings::Many
-        });
-        count
-    }
-}
-
-/// Runs `f` with the lock of the list of GPU mappings of an object held.
-pub(crate) fn with_mappings<T: DriverObject, R>(
-    obj: &Object<T>,
-    f: impl FnOnce(&MappingsLocked<'_, T>) -> R,
-) -> R {
-    // SAFETY: The object is initialised.
-    let lock = unsafe { &raw mut (*obj.as_raw()).gpuva.lock };
-    // SAFETY: The mutex is initialised with the object.
-    unsafe { bindings::mutex_lock(lock) };
-    // SAFETY: The lock is held until `f` has returned.
-    let ret = f(&unsafe { MappingsLocked::new(obj) });
-    // SAFETY: Taken above.
-    unsafe { bindings::mutex_unlock(lock) };
-    ret
 }
 
 impl<T: DriverObject> Locked<'_, T> {

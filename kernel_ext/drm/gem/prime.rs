@@ -44,23 +44,31 @@ pub(in super::super) const fn prime_import_sg_table<T: Driver>() -> PrimeImportS
     Some(import_sg_table_callback::<T>)
 }
 
-struct DmaBufOps<T>(PhantomData<T>);
+/// The operations of a dma-buf that was made of an object of `T`.
+///
+/// A driver has one of them, as a `static`: it is by its address that own exports are known again.
+pub(crate) struct DmaBufOps<T>(bindings::dma_buf_ops, PhantomData<fn(&T)>);
 
 impl<T: DriverObject> DmaBufOps<T> {
-    /// One address for each class of objects, by which our own exports are known again.
-    const OPS: &'static bindings::dma_buf_ops = &bindings::dma_buf_ops {
-        attach: Some(bindings::drm_gem_map_attach),
-        detach: Some(bindings::drm_gem_map_detach),
-        map_dma_buf: Some(map_callback),
-        unmap_dma_buf: Some(unmap_callback),
-        release: Some(bindings::drm_gem_dmabuf_release),
-        mmap: Some(bindings::drm_gem_dmabuf_mmap),
-        vmap: Some(bindings::drm_gem_dmabuf_vmap),
-        vunmap: Some(bindings::drm_gem_dmabuf_vunmap),
-        begin_cpu_access: Some(begin_cpu_access_callback::<T>),
-        end_cpu_access: Some(end_cpu_access_callback::<T>),
-        ..pin_init::zeroed()
-    };
+    /// The operations.
+    pub(crate) const fn new() -> Self {
+        Self(
+            bindings::dma_buf_ops {
+                attach: Some(bindings::drm_gem_map_attach),
+                detach: Some(bindings::drm_gem_map_detach),
+                map_dma_buf: Some(map_callback),
+                unmap_dma_buf: Some(unmap_callback),
+                release: Some(bindings::drm_gem_dmabuf_release),
+                mmap: Some(bindings::drm_gem_dmabuf_mmap),
+                vmap: Some(bindings::drm_gem_dmabuf_vmap),
+                vunmap: Some(bindings::drm_gem_dmabuf_vunmap),
+                begin_cpu_access: Some(begin_cpu_access_callback::<T>),
+                end_cpu_access: Some(end_cpu_access_callback::<T>),
+                ..pin_init::zeroed()
+            },
+            PhantomData,
+        )
+    }
 }
 
 /// `map_dma_buf`: remembers the mapping in the attachment, for cache maintenance around CPU access.
@@ -163,7 +171,7 @@ pub(super) unsafe extern "C" fn export_callback<T: DriverObject>(
     let info = bindings::dma_buf_export_info {
         exp_name: as_char_ptr_in_const_context(<T::Driver as Driver>::INFO.name),
         owner: this_module::<<T::Driver as Driver>::Module>().as_ptr(),
-        ops: DmaBufOps::<T>::OPS,
+        ops: &T::DMA_BUF_OPS.0,
         size: this.size(),
         flags,
         resv: this.resv(),
@@ -192,7 +200,7 @@ unsafe extern "C" fn import_callback<T: Driver>(
     };
     // SAFETY: The DRM core passes a valid device and dma-buf.
     unsafe {
-        if (*buf).ops == DmaBufOps::<T::Object>::OPS {
+        if core::ptr::eq((*buf).ops, &T::Object::DMA_BUF_OPS.0) {
             let obj = (*buf).priv_.cast::<bindings::drm_gem_object>();
             // An export of this device: the object itself, not an import of it.
             if (*obj).dev == dev {

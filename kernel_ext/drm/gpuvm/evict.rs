@@ -3,13 +3,12 @@
 //! Taking the memory of an object away, and bringing it back.
 
 use super::{
-    super::gem::{with_mappings, Busy, DriverObject, Locked, MappingsLocked, Object},
-    ops::Va,
-    vm::{GpuVm, ObjectOf},
+    super::gem::{Busy, DriverObject, Locked, Object},
+    mappings::{first_va, for_each_va, with_mappings, MappingsLocked, ObjectOf},
+    vm::GpuVm,
     DriverGpuVm, MapStep, Op,
 };
 use crate::kernel_ext::bindings;
-use core::mem::offset_of;
 use kernel::{
     error::from_result,
     prelude::*,
@@ -33,31 +32,6 @@ pub(crate) enum EvictError {
 impl From<Error> for EvictError {
     fn from(e: Error) -> Self {
         Self::Failed(e)
-    }
-}
-
-/// Calls `f` for the mappings that a relation has, until it returns false.
-///
-/// # Safety
-///
-/// `vm_bo` is valid, and the operation lock of its address space is held.
-unsafe fn for_each_va<T: DriverGpuVm>(
-    vm_bo: *mut bindings::drm_gpuvm_bo,
-    mut f: impl FnMut(&Va<T>) -> bool,
-) {
-    const ENTRY: usize =
-        offset_of!(bindings::drm_gpuva, gem) + offset_of!(bindings::drm_gpuva__bindgen_ty_2, entry);
-
-    // SAFETY: The caller promises that the list is valid and stable.
-    unsafe {
-        let head = &raw mut (*vm_bo).list.gpuva;
-        let mut pos = (*head).next;
-        while pos != head {
-            if !f(Va::from_raw(pos.byte_sub(ENTRY).cast())) {
-                return;
-            }
-            pos = (*pos).next;
-        }
     }
 }
 
@@ -87,16 +61,16 @@ unsafe fn evict_from<T: DriverGpuVm>(
         }
     }
     let mut ret = Ok(());
-    // SAFETY: The caller holds the operation lock.
+    // SAFETY: The caller holds the operation lock and the reservation lock.
     unsafe {
         for_each_va::<T>(vm_bo, |va| {
-            if va.evicted.get() {
+            if va.is_evicted() {
                 return true;
             }
             ret = T::begin(&mut op, va.addr(), va.range());
             if ret.is_ok() {
                 T::unmap(&mut op, va.addr(), va.range());
-                va.evicted.set(true);
+                va.set_evicted();
                 // Without a flush the GPU may still get at the pages: they must stay.
                 ret = T::end(&mut op);
             }
@@ -175,7 +149,14 @@ where
                 return Err(e.into());
             }
         }
-        self.finish_eviction()
+        // SAFETY: No address space and no process has the pages mapped any more.
+        let done = unsafe { self.evict_pages() };
+        self.update_state();
+        if done {
+            Ok(())
+        } else {
+            Err(EvictError::Pinned)
+        }
     }
 
     /// As [`Self::evict`], but never waits for a lock and never allocates: for the shrinker.
@@ -208,7 +189,8 @@ where
                 ret.is_ok()
             });
             if ret.is_ok() {
-                ret = if self.evict_pages() {
+                // SAFETY: No address space and no process has the pages mapped any more.
+                ret = if unsafe { self.evict_pages() } {
                     Ok(())
                 } else {
                     Err(EvictError::Pinned)
@@ -219,16 +201,6 @@ where
         // SAFETY: Taken above.
         unsafe { bindings::mutex_unlock(lock) };
         ret
-    }
-
-    fn finish_eviction(&self) -> Result<(), EvictError> {
-        let done = self.evict_pages();
-        self.update_state();
-        if done {
-            Ok(())
-        } else {
-            Err(EvictError::Pinned)
-        }
     }
 
     /// [`Self::try_evict`] after a look at what a scan asks for: with [`Busy::Wait`] the GPU gets
@@ -254,50 +226,34 @@ unsafe fn restore_one<T: DriverGpuVm>(
 where
     ObjectOf<T>: DriverObject<Vm = T>,
 {
-    let find = |want: Option<(u64, u64)>| {
-        let mut found = None;
-        // SAFETY: Called with the operation lock held.
-        unsafe {
-            for_each_va::<T>(vm_bo, |va| {
-                let key = (va.addr(), va.range());
-                if va.evicted.get() && want.is_none_or(|want| want == key) {
-                    found = Some(core::ptr::from_ref(va));
-                }
-                found.is_none()
-            });
-        }
-        found
-    };
+    // SAFETY: Called with the operation lock held.
+    let next = || unsafe { first_va::<T>(vm_bo) }.filter(|va| va.is_evicted());
 
     let guard = vm.state.lock();
-    let Some(va) = find(None) else {
+    let Some((addr, range)) = next().map(|va| (va.addr(), va.range())) else {
         return Ok(false);
     };
-    // SAFETY: The operation lock is held.
-    let key = unsafe { ((*va).addr(), (*va).range()) };
     drop(guard);
 
-    let mut reserve = T::reserve(vm, key.0, key.1)?;
+    let mut reserve = T::reserve(vm, addr, range)?;
 
     let mut state = vm.state.lock();
     // It may have been unmapped meanwhile, or cut: then the next call finds what is left.
-    let Some(va) = find(Some(key)) else {
+    let Some(va) = next().filter(|va| (va.addr(), va.range()) == (addr, range)) else {
         return Ok(true);
     };
-    // SAFETY: The operation lock is held for as long as the reference is used.
-    let va = unsafe { &*va };
     let mut op = Op {
         vm,
         state: &mut *state,
         reserve: &mut reserve,
     };
-    T::begin(&mut op, key.0, key.1)?;
+    T::begin(&mut op, addr, range)?;
     let ret = obj.segments().ok_or(ENODEV).and_then(|segments| {
         T::map(
             &mut op,
             &MapStep {
-                addr: key.0,
-                range: key.1,
+                addr,
+                range,
                 offset: va.offset(),
                 mapping: va.mapping()?,
                 segments,
@@ -305,10 +261,9 @@ where
         )
     });
     if ret.is_ok() {
-        va.evicted.set(false);
-        // SAFETY: The operation lock is held, under which the list of mappings changes; its own
-        // lock keeps those out who only look.
-        with_mappings(obj, |_| unsafe { va.move_to_tail(vm_bo) });
+        // SAFETY: The operation lock and the reservation lock are held, and `vm_bo` is the one
+        // whose first mapping it is.
+        with_mappings(obj, |_| unsafe { va.set_restored(vm_bo) });
     }
     let ended = T::end(&mut op);
     ret.and(ended).map(|()| true)

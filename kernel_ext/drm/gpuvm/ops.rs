@@ -3,16 +3,22 @@
 //! Map and unmap operations.
 
 use super::{
-    super::gem::{stable_segments, DriverObject, Object, Pinned},
-    vm::{GpuVm, ObjectOf, VmBo},
+    super::{
+        device::Enter,
+        gem::{stable_segments, DriverObject, Object, Pinned},
+    },
+    mappings::ObjectOf,
+    vm::{GpuVm, VmBo},
     DriverGpuVm, MapStep, Op, Part, RemapStep,
 };
 use crate::kernel_ext::bindings;
-use core::cell::Cell;
 use kernel::{
     error::{from_result, to_result},
     prelude::*,
-    sync::lock::{mutex::MutexBackend, Guard},
+    sync::{
+        atomic::{Atomic, Relaxed},
+        lock::{mutex::MutexBackend, Guard},
+    },
     types::Opaque,
 };
 
@@ -20,12 +26,14 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// `va` is at offset zero. `evicted` is changed with the operation lock held.
+/// `va` is at offset zero. `evicted` of a mapping that is linked is changed with the operation lock
+/// and the reservation lock of the object held. In the list of a relation, evicted mappings come
+/// before all others.
 #[repr(C)]
 pub(super) struct Va<T: DriverGpuVm> {
     va: Opaque<bindings::drm_gpuva>,
     /// Whether the translations are gone because the memory is.
-    pub(super) evicted: Cell<bool>,
+    evicted: Atomic<bool>,
     mapping: Option<T::Mapping>,
 }
 
@@ -34,7 +42,7 @@ impl<T: DriverGpuVm> Va<T> {
         Ok(KBox::new(
             Self {
                 va: Opaque::zeroed(),
-                evicted: Cell::new(false),
+                evicted: Atomic::new(false),
                 mapping: None,
             },
             GFP_KERNEL,
@@ -68,13 +76,30 @@ impl<T: DriverGpuVm> Va<T> {
         self.mapping.ok_or(EINVAL)
     }
 
-    /// Moves the mapping behind those that are evicted, which are looked for from the front.
+    /// Whether the translations are gone because the memory is.
+    pub(super) fn is_evicted(&self) -> bool {
+        self.evicted.load(Relaxed)
+    }
+
+    /// The translations are gone. Those of the mappings before this one are already.
     ///
     /// # Safety
     ///
-    /// `vm_bo` is the relation that the mapping is linked to; the operation lock and the lock of
-    /// the object's list of mappings are held.
-    pub(super) unsafe fn move_to_tail(&self, vm_bo: *mut bindings::drm_gpuvm_bo) {
+    /// The operation lock and the reservation lock of the object are held.
+    pub(super) unsafe fn set_evicted(&self) {
+        // INVARIANT: The caller goes through the list from its front.
+        self.evicted.store(true, Relaxed);
+    }
+
+    /// The translations are back: the mapping goes behind those that are evicted.
+    ///
+    /// # Safety
+    ///
+    /// `vm_bo` is the relation that the mapping is linked to; the operation lock, the reservation
+    /// lock of the object and the lock of its list of mappings are held.
+    pub(super) unsafe fn set_restored(&self, vm_bo: *mut bindings::drm_gpuvm_bo) {
+        self.evicted.store(false, Relaxed);
+        // INVARIANT: Nothing comes behind it.
         // SAFETY: Entry and head are valid and linked, as the caller promises.
         unsafe {
             bindings::kx_list_move_tail(
@@ -82,6 +107,28 @@ impl<T: DriverGpuVm> Va<T> {
                 &raw mut (*vm_bo).list.gpuva,
             )
         };
+    }
+
+    /// Puts the mapping into the list of its object. It takes a reference on `vm_bo` and belongs
+    /// to the address space from now on.
+    ///
+    /// # Safety
+    ///
+    /// `vm_bo` is valid, and the address space knows the mapping; its operation lock is held.
+    unsafe fn link(va: KBox<Self>, vm_bo: *mut bindings::drm_gpuvm_bo) {
+        let is_evicted = va.is_evicted();
+        let va = KBox::into_raw(va).cast::<bindings::drm_gpuva>();
+        // SAFETY: Mapping, relation and object are valid.
+        unsafe {
+            let lock = &raw mut (*(*vm_bo).obj).gpuva.lock;
+            bindings::mutex_lock(lock);
+            bindings::drm_gpuva_link(va, vm_bo);
+            if is_evicted {
+                // INVARIANT: Before all others.
+                bindings::kx_list_move(&raw mut (*va).gem.entry, &raw mut (*vm_bo).list.gpuva);
+            }
+            bindings::mutex_unlock(lock);
+        }
     }
 
     fn object(&self) -> *mut bindings::drm_gem_object {
@@ -158,6 +205,9 @@ struct Context<'a, T: DriverGpuVm> {
     op: Op<'a, T>,
     vas: &'a mut [Option<KBox<Va<T>>>; 3],
     map: Option<(&'a VmBo<T>, T::Mapping)>,
+    /// The device is there. Without it there are no translations, and objects lose their memory at
+    /// any time.
+    bound: Option<Enter<'a>>,
 }
 
 impl<'a, T: DriverGpuVm> OpGuard<'a, T> {
@@ -225,6 +275,7 @@ impl<'a, T: DriverGpuVm> OpGuard<'a, T> {
             },
             vas: &mut prealloc.vas,
             map,
+            bound: vm.dev().enter(),
         };
         T::begin(&mut ctx.op, addr, range)?;
         let ret = f(vm.as_raw(), (&raw mut ctx).cast());
@@ -273,19 +324,6 @@ unsafe fn with_context<T: DriverGpuVm>(
     })
 }
 
-/// Puts a mapping into the list of its object.
-fn link<T: DriverGpuVm>(va: KBox<Va<T>>, vm_bo: *mut bindings::drm_gpuvm_bo) {
-    let va = KBox::into_raw(va).cast::<bindings::drm_gpuva>();
-    // SAFETY: Mapping, relation and object are valid; the mapping takes a reference on `vm_bo`
-    // and belongs to the address space from now on.
-    unsafe {
-        let lock = &raw mut (*(*vm_bo).obj).gpuva.lock;
-        bindings::mutex_lock(lock);
-        bindings::drm_gpuva_link(va, vm_bo);
-        bindings::mutex_unlock(lock);
-    }
-}
-
 /// Frees a mapping that the address space does not know any more.
 ///
 /// # Safety
@@ -317,11 +355,14 @@ where
         with_context::<T>(ctx, |ctx| {
             let op = &mut (*op).__bindgen_anon_1.map;
             let (vm_bo, mapping) = ctx.map.ok_or(EINVAL)?;
+            if ctx.bound.is_none() {
+                return Err(ENODEV);
+            }
             op.gem.offset = T::offset(mapping, op.va.addr, op.gem.offset);
 
             let mut va = Prealloc::take_va(ctx.vas)?;
             va.mapping = Some(mapping);
-            // The request keeps the object pinned.
+            // The request keeps the object pinned, and the device is there.
             let obj = Object::<ObjectOf<T>>::from_raw(op.gem.obj);
             T::map(
                 &mut ctx.op,
@@ -334,7 +375,7 @@ where
                 },
             )?;
             bindings::drm_gpuva_map(ctx.op.vm.as_raw(), va.va.get(), op);
-            link(va, vm_bo.0.as_ptr());
+            Va::link(va, vm_bo.0.as_ptr());
             Ok(())
         })
     }
@@ -391,10 +432,10 @@ where
                 None => None,
             };
 
-            if !old.evicted.get() {
+            if !old.is_evicted() && ctx.bound.is_some() {
                 let start = prev.map_or(old.addr(), |p| p.addr + p.range);
                 let end = next.map_or(old.addr() + old.range(), |p| p.addr);
-                // Not evicted, and the operation lock is held: the memory stays.
+                // Not evicted, the operation lock is held and the device there: the memory stays.
                 let obj = Object::<ObjectOf<T>>::from_raw(old.object());
                 T::remap(
                     &mut ctx.op,
@@ -411,7 +452,7 @@ where
 
             for va in [&mut new_prev, &mut new_next].into_iter().flatten() {
                 va.mapping = Some(mapping);
-                va.evicted.set(old.evicted.get());
+                va.evicted.store(old.is_evicted(), Relaxed);
             }
             let raw = |va: &mut Option<KBox<Va<T>>>| {
                 va.as_mut().map_or(core::ptr::null_mut(), |va| va.va.get())
@@ -419,7 +460,7 @@ where
             let vm_bo = (*old.va.get()).vm_bo;
             bindings::drm_gpuva_remap(raw(&mut new_prev), raw(&mut new_next), op);
             for va in [new_prev, new_next].into_iter().flatten() {
-                link(va, vm_bo);
+                Va::link(va, vm_bo);
             }
             unlink::<T>(old_ptr);
             Ok(())
@@ -445,7 +486,7 @@ where
         with_context::<T>(ctx, |ctx| {
             let op = &(*op).__bindgen_anon_1.unmap;
             let old = Va::<T>::from_raw(op.va);
-            if !old.evicted.get() {
+            if !old.is_evicted() {
                 T::unmap(&mut ctx.op, old.addr(), old.range());
             }
             bindings::drm_gpuva_unmap(op);

@@ -6,10 +6,11 @@ use super::{
     super::{
         device::Device,
         exec::{Exec, LockSet},
-        gem::{DriverObject, MappingsLocked, Object, ResvObject},
-        Driver,
+        gem::{DriverObject, Object, ResvObject},
     },
-    evict, ops,
+    evict,
+    mappings::ObjectOf,
+    ops,
     ops::OpGuard,
     DriverGpuVm,
 };
@@ -26,9 +27,6 @@ use kernel::{
     },
     types::Opaque,
 };
-
-/// The class of objects that are mapped in an address space.
-pub(in super::super) type ObjectOf<T> = <<T as DriverGpuVm>::Driver as Driver>::Object;
 
 /// A GPU address space.
 ///
@@ -280,19 +278,5 @@ impl<T: DriverGpuVm> Drop for VmBo<T> {
         // does.
         // SAFETY: We own a reference.
         unsafe { bindings::drm_gpuvm_bo_put_deferred(self.0.as_ptr()) };
-    }
-}
-
-impl<O> MappingsLocked<'_, O>
-where
-    O: DriverObject,
-{
-    /// Calls `f` for every address space that the object is related to, until it returns false.
-    pub(crate) fn for_each_vm(&self, mut f: impl FnMut(&GpuVm<O::Vm>) -> bool) {
-        self.for_each_vm_bo(|vm_bo| {
-            // SAFETY: The entry, and with it its address space, are alive while the lock is held,
-            // and all are of this kind.
-            f(unsafe { GpuVm::from_raw((*vm_bo.as_ptr()).vm) })
-        });
     }
 }
