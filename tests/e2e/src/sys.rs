@@ -368,6 +368,15 @@ pub fn memfd(size: u64) -> Result<OwnedFd> {
     Ok(fd)
 }
 
+/// The CPU time that the calling thread has used.
+pub fn thread_cpu_time() -> Duration {
+    // SAFETY: The structure is plain data.
+    let mut t: libc::timespec = unsafe { std::mem::zeroed() };
+    // SAFETY: The pointer is valid.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut t) };
+    Duration::new(t.tv_sec as u64, t.tv_nsec as u32)
+}
+
 /// Minor page faults of this process so far.
 pub fn minor_faults() -> u64 {
     // SAFETY: a valid place for the answer, all zeroes is a value of the type.

@@ -90,6 +90,31 @@ fn again_and_again() -> Res {
     Ok(())
 }
 
+/// A buffer that was mapped once more after its eviction is in use by the GPU again, and goes after
+/// one that has been so for longer.
+fn mapped_again() -> Res {
+    ktap::only_rust("the order of C is another one")?;
+    need()?;
+    let d = ok!(Dev::open());
+    let vm = ok!(d.vm());
+    let make = |label: &str, va: u64| -> Res<u32> {
+        let h = ok!(d.bo(M, BO_WB_MMAP, 0));
+        ok!(d.label(h, label));
+        ok!(d.map(vm, h, 0, va, M));
+        Ok(h)
+    };
+    let again = make("e2e-again", 1 << 32)?;
+    ok!(shrink(ALL));
+    eq!(gem("e2e-again")?.resident, 0);
+    make("e2e-older", 2 << 32)?;
+    ok!(d.map(vm, again, 0, 3 << 32, M));
+    ok!(shrink(M / PAGE));
+    let (again, older) = (gem("e2e-again")?, gem("e2e-older")?);
+    eq!((older.resident, older.evictions), (0, 1));
+    eq!((again.resident, again.evictions), (M, 1));
+    Ok(())
+}
+
 fn no_swap() -> Res {
     need()?;
     let d = ok!(Dev::open());
@@ -283,6 +308,7 @@ fn main() -> std::process::ExitCode {
     ktap::run(cases![limit 120;
         states,
         again_and_again,
+        mapped_again,
         no_swap,
         use_evicted,
         pressure,
