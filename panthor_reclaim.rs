@@ -111,7 +111,7 @@ pub(crate) fn claim(dev: &ARef<PanthorDevice>, tgid: &Pid) -> Result {
         if let Err(e) = vm.restore() {
             outcome.fail(e);
         }
-        if swap::signal_pending() {
+        if current!().signal_pending() {
             outcome.fail(EINTR);
             break;
         }

@@ -339,14 +339,10 @@ struct io_pgtable_ops *kx_io_pgtable_arm_s1_alloc(struct device *dev, unsigned i
 	return alloc_io_pgtable_ops(ARM_64_LPAE_S1, &cfg, cookie);
 }
 
-void *kx_alloc_table(gfp_t gfp)
+/* Not zeroed: that is done when it is used. */
+void *kx_alloc_table(void)
 {
-	return (void *)get_zeroed_page(gfp);
-}
-
-void *kx_alloc_reserved_table(void)
-{
-	return (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
+	return (void *)__get_free_page(GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
 }
 
 void kx_free_table(void *table)
@@ -364,6 +360,18 @@ size_t kx_io_pgtable_unmap(struct io_pgtable_ops *ops, unsigned long iova, size_
 			   size_t pgcount)
 {
 	return ops->unmap_pages(ops, iova, pgsize, pgcount, NULL);
+}
+
+/* How many tables are missing on the way to the last entry for @iova, that of level 3. */
+unsigned int kx_io_pgtable_missing(struct io_pgtable_ops *ops, unsigned long iova)
+{
+	struct arm_lpae_io_pgtable_walk_data walk = {};
+	unsigned int lvl = 4 - DIV_ROUND_UP(io_pgtable_ops_to_pgtable(ops)->cfg.ias - 12, 9);
+
+	ops->pgtable_walk(ops, iova, &walk);
+	while (lvl < 3 && (walk.ptes[lvl] & 3) == 3)
+		lvl++;
+	return 3 - lvl;
 }
 
 /* Whether the translation of @iova ends at level 2 of the tables, in a block of 2 MiB. */
@@ -418,11 +426,6 @@ long kx_gem_reclaim_range(struct drm_gem_object *obj, pgoff_t start, pgoff_t end
 		return shmem_reclaim_range(obj->filp->f_mapping, start, end);
 #endif
 	return 0;
-}
-
-bool kx_signal_pending(void)
-{
-	return signal_pending(current);
 }
 
 bool kx_fatal_signal_pending(void)

@@ -79,13 +79,13 @@ struct io_pgtable_ops *kx_io_pgtable_arm_s1_alloc(struct device *dev, unsigned i
 						  void *(*alloc)(void *, size_t, gfp_t),
 						  void (*free)(void *, void *, size_t),
 						  void *cookie);
-void *kx_alloc_table(gfp_t gfp);
-void *kx_alloc_reserved_table(void);
+void *kx_alloc_table(void);
 void kx_free_table(void *table);
 int kx_io_pgtable_map(struct io_pgtable_ops *ops, unsigned long iova, phys_addr_t paddr,
 		      size_t pgsize, size_t pgcount, int prot, size_t *mapped);
 size_t kx_io_pgtable_unmap(struct io_pgtable_ops *ops, unsigned long iova, size_t pgsize,
 			   size_t pgcount);
+unsigned int kx_io_pgtable_missing(struct io_pgtable_ops *ops, unsigned long iova);
 bool kx_io_pgtable_is_block(struct io_pgtable_ops *ops, unsigned long iova);
 
 void kx_list_move(struct list_head *entry, struct list_head *head);
@@ -97,7 +97,6 @@ bool kx_may_block(gfp_t gfp);
 void kx_teach_reclaim_order(struct mutex *lock);
 unsigned long kx_gem_nr_cached_pages(struct drm_gem_object *obj);
 long kx_gem_reclaim_range(struct drm_gem_object *obj, pgoff_t start, pgoff_t end);
-bool kx_signal_pending(void);
 bool kx_fatal_signal_pending(void);
 void kx_fs_reclaim_acquire(void);
 void kx_fs_reclaim_release(void);

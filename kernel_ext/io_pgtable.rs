@@ -9,9 +9,14 @@
 //!
 //! C header: [`include/linux/io-pgtable.h`](srctree/include/linux/io-pgtable.h)
 
+mod demand;
+mod reserve;
+
 use super::bindings;
 use core::{cell::Cell, ptr::NonNull};
-use kernel::{alloc::flags::__GFP_NOWARN, device, prelude::*, sizes::SZ_4K};
+use kernel::{device, prelude::*, sizes::SZ_4K};
+
+pub(crate) use self::{demand::Demand, reserve::TableReserve};
 
 // A GPU address is an `unsigned long` to the C side, which would cut it.
 const _: () = assert!(usize::BITS == 64, "GPU addresses have more than 32 bits");
@@ -29,63 +34,6 @@ pub(crate) const WRITE: u32 = bindings::IOMMU_WRITE;
 pub(crate) const CACHE: u32 = bindings::IOMMU_CACHE;
 /// Instruction fetches are not allowed (`IOMMU_NOEXEC`).
 pub(crate) const NOEXEC: u32 = bindings::IOMMU_NOEXEC;
-
-/// Zeroed tables, set aside for operations that may not allocate.
-#[derive(Default)]
-pub(crate) struct TableReserve {
-    tables: KVVec<Table>,
-}
-
-/// Memory for one table.
-struct Table(NonNull<c_void>);
-
-// SAFETY: A page of memory belongs to no thread.
-unsafe impl Send for Table {}
-
-impl Drop for Table {
-    fn drop(&mut self) {
-        // SAFETY: The page came from `kx_alloc_table()`.
-        unsafe { bindings::kx_free_table(self.0.as_ptr()) };
-    }
-}
-
-impl TableReserve {
-    /// How many tables mapping a range can need at the most: one for each part of the range that
-    /// an entry of a table of level 0, 1 or 2 stands for. `None` where the range does not exist.
-    pub(crate) fn tables_for_map(addr: u64, range: u64) -> Option<usize> {
-        let last = addr.checked_add(range.checked_sub(1)?)?;
-        let count = |shift: u32| (last >> shift) - (addr >> shift) + 1;
-        usize::try_from(count(39) + count(30) + count(21)).ok()
-    }
-
-    /// How many tables unmapping a range can need at the most: one for each end of the range that
-    /// may be in the middle of a block.
-    pub(crate) fn tables_for_unmap(addr: u64, range: u64) -> Option<usize> {
-        let end = addr.checked_add(range)?;
-        let cut = |at: u64| at % BLOCK != 0;
-        Some(match (cut(addr), cut(end)) {
-            (false, false) => 0,
-            (true, true) if addr / BLOCK != end / BLOCK => 2,
-            _ => 1,
-        })
-    }
-
-    /// Sets `count` tables aside. It is userspace that says how many: they count as its memory, and
-    /// there may be too many of them. `ENOMEM`; `EINTR` when the task is being killed.
-    pub(crate) fn new(count: usize) -> Result<Self> {
-        let mut tables = KVVec::with_capacity(count, GFP_KERNEL | __GFP_NOWARN)?;
-        for _ in 0..count {
-            // SAFETY: Asks about the current task.
-            if unsafe { bindings::kx_fatal_signal_pending() } {
-                return Err(EINTR);
-            }
-            // SAFETY: Allocates a page.
-            let table = unsafe { bindings::kx_alloc_reserved_table() };
-            tables.push(Table(NonNull::new(table).ok_or(ENOMEM)?), GFP_KERNEL)?;
-        }
-        Ok(Self { tables })
-    }
-}
 
 /// Where the C side finds tables: shared by its callbacks and [`PageTable`].
 struct Source {
@@ -115,7 +63,7 @@ unsafe impl Send for PageTable {}
 unsafe extern "C" fn alloc_callback(
     cookie: *mut c_void,
     size: usize,
-    gfp: bindings::gfp_t,
+    _gfp: bindings::gfp_t,
 ) -> *mut c_void {
     // SAFETY: The cookie is the source of the page table.
     let source = unsafe { &*cookie.cast::<Source>() };
@@ -123,19 +71,8 @@ unsafe extern "C" fn alloc_callback(
         return core::ptr::null_mut();
     }
     // SAFETY: Valid during the call we are called from.
-    match unsafe { source.reserve.get().as_mut() } {
-        Some(reserve) => match reserve.tables.pop() {
-            Some(table) => {
-                let ptr = table.0.as_ptr();
-                core::mem::forget(table);
-                ptr
-            }
-            None => core::ptr::null_mut(),
-        },
-        // The root table, made by `PageTable::new()`, where allocating is fine.
-        // SAFETY: Allocates a page.
-        None => unsafe { bindings::kx_alloc_table(gfp) },
-    }
+    let table = unsafe { source.reserve.get().as_mut() }.and_then(TableReserve::pop);
+    table.map_or(core::ptr::null_mut(), NonNull::as_ptr)
 }
 
 /// Takes a table back.
@@ -143,9 +80,16 @@ unsafe extern "C" fn alloc_callback(
 /// # Safety
 ///
 /// To be called by the page table code only.
-unsafe extern "C" fn free_callback(_cookie: *mut c_void, table: *mut c_void, _size: usize) {
-    // SAFETY: The table came from `alloc_callback()`.
-    unsafe { bindings::kx_free_table(table) };
+unsafe extern "C" fn free_callback(cookie: *mut c_void, table: *mut c_void, _size: usize) {
+    // SAFETY: The cookie is the source of the page table, and the reserve valid as above.
+    let reserve = unsafe { (*cookie.cast::<Source>()).reserve.get().as_mut() };
+    // SAFETY: The table came from `alloc_callback()`, and with that from a reserve.
+    unsafe {
+        match (reserve, NonNull::new(table)) {
+            (Some(reserve), Some(table)) => reserve.push(table),
+            _ => bindings::kx_free_table(table),
+        }
+    }
 }
 
 impl PageTable {
@@ -153,9 +97,12 @@ impl PageTable {
     /// walks are coherent with the CPU's caches or not. The caller drops it before `dev` is
     /// unbound.
     pub(crate) fn new(dev: &device::Device, ias: u32, oas: u32, coherent: bool) -> Result<Self> {
+        // For the root table.
+        let mut reserve = TableReserve::default();
+        reserve.fill(1)?;
         let source = KBox::new(
             Source {
-                reserve: Cell::new(core::ptr::null_mut()),
+                reserve: Cell::new(&mut reserve),
             },
             GFP_KERNEL,
         )?;
@@ -171,6 +118,7 @@ impl PageTable {
                 (&raw const *source).cast_mut().cast(),
             )
         };
+        source.reserve.set(core::ptr::null_mut());
         // INVARIANT: As given above.
         Ok(Self {
             // The C side returns null for all errors, of which memory is the likely one.
@@ -205,23 +153,24 @@ impl PageTable {
         while done < range {
             let (size, count) = chunk(addr + done | pa + done, range - done, addr + done);
             let mut mapped = 0;
-            self.source.reserve.set(reserve);
-            // SAFETY: `ops` is valid, and `reserve` during the call.
-            let ret = unsafe {
-                bindings::kx_io_pgtable_map(
-                    self.ops.as_ptr(),
-                    (addr + done) as usize,
-                    (pa + done) as bindings::phys_addr_t,
-                    size as usize,
-                    count as usize,
-                    prot as c_int,
-                    &mut mapped,
-                )
-            };
-            self.source.reserve.set(core::ptr::null_mut());
+            let ops = self.ops.as_ptr();
+            let ret = self.with_reserve(reserve, || {
+                // SAFETY: `ops` is valid.
+                unsafe {
+                    bindings::kx_io_pgtable_map(
+                        ops,
+                        (addr + done) as usize,
+                        (pa + done) as bindings::phys_addr_t,
+                        size as usize,
+                        count as usize,
+                        prot as c_int,
+                        &mut mapped,
+                    )
+                }
+            });
             done += mapped as u64;
             if ret != 0 || mapped == 0 {
-                self.unmap(addr, done);
+                self.unmap(addr, done, reserve);
                 return Err(if ret == 0 {
                     ENOMEM
                 } else {
@@ -233,29 +182,49 @@ impl PageTable {
     }
 
     /// Takes the translations of a range away that is mapped as a whole, and whose ends are not in
-    /// the middle of a block.
-    pub(crate) fn unmap(&mut self, addr: u64, range: u64) {
+    /// the middle of a block. Tables that are needed no more go to `reserve`.
+    pub(crate) fn unmap(&mut self, addr: u64, range: u64, reserve: &mut TableReserve) {
         let mut done = 0;
         while done < range {
             let (size, count) = chunk(addr + done, range - done, addr + done);
-            // SAFETY: `ops` is valid. Unmapping allocates nothing.
-            let unmapped = unsafe {
-                bindings::kx_io_pgtable_unmap(
-                    self.ops.as_ptr(),
-                    (addr + done) as usize,
-                    size as usize,
-                    count as usize,
-                )
-            };
+            let ops = self.ops.as_ptr();
+            let unmapped = self.with_reserve(reserve, || {
+                // SAFETY: `ops` is valid. Unmapping allocates nothing.
+                unsafe {
+                    bindings::kx_io_pgtable_unmap(
+                        ops,
+                        (addr + done) as usize,
+                        size as usize,
+                        count as usize,
+                    )
+                }
+            });
             // A hole would be a fault of ours; step over it instead of leaving the rest mapped.
             done += (unmapped as u64).max(PAGE);
         }
+    }
+
+    /// Calls into `ops`, with `reserve` as the place where tables come from and go to.
+    fn with_reserve<R>(&mut self, reserve: &mut TableReserve, f: impl FnOnce() -> R) -> R {
+        // INVARIANT: Valid during the call.
+        self.source.reserve.set(reserve);
+        let ret = f();
+        self.source.reserve.set(core::ptr::null_mut());
+        ret
     }
 
     /// Whether an address is mapped by a block.
     pub(crate) fn is_block(&self, addr: u64) -> bool {
         // SAFETY: `ops` is valid.
         unsafe { bindings::kx_io_pgtable_is_block(self.ops.as_ptr(), addr as usize) }
+    }
+
+    /// Counts the tables that mappings need in addition to those that there are.
+    pub(crate) fn demand(&self) -> Demand<impl Fn(u64) -> usize + '_> {
+        // SAFETY: `ops` is valid.
+        Demand::new(|addr| unsafe {
+            bindings::kx_io_pgtable_missing(self.ops.as_ptr(), addr as usize) as usize
+        })
     }
 }
 

@@ -13,12 +13,6 @@ pub(crate) fn free_pages() -> usize {
     usize::try_from(count).unwrap_or(0)
 }
 
-/// Whether the current task has a signal to handle.
-pub(crate) fn signal_pending() -> bool {
-    // SAFETY: Asks about the current task.
-    unsafe { bindings::kx_signal_pending() }
-}
-
 /// Tells lockdep that the locks of a device's lists of objects are taken in reclaim, so that an
 /// allocation under one of them is reported even if memory is never short.
 pub(crate) fn teach_lock_order<D: drm::Driver>(dev: &drm::Device<D>) {

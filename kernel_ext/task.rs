@@ -33,6 +33,18 @@ pub(crate) fn in_compat_syscall() -> bool {
     unsafe { bindings::kx_in_compat_syscall() }
 }
 
+/// Whether the current task is being killed.
+pub(crate) fn fatal_signal_pending() -> bool {
+    // SAFETY: Asks about the current task.
+    unsafe { bindings::kx_fatal_signal_pending() }
+}
+
+/// Lets others run, if they should. No spin lock may be held.
+pub(crate) fn cond_resched() {
+    // SAFETY: The caller may sleep.
+    unsafe { bindings::kx_cond_resched() };
+}
+
 /// The name of a process, as `/proc/PID/comm` shows it.
 #[derive(Clone, Copy)]
 pub(crate) struct Comm([u8; bindings::TASK_COMM_LEN as usize]);

@@ -3,14 +3,14 @@
 
 //! VM_BIND: changing what is mapped in a VM.
 
-use super::{prot::MapFlags, vm::Vm};
+use super::{prot::MapFlags, space::Space, vm::Vm};
 use crate::{
     kernel_ext::{
         drm::{
             gem::Pinned,
             gpuvm::{MapRequest, Prealloc},
         },
-        io_pgtable::{TableReserve, PAGE},
+        io_pgtable::PAGE,
     },
     panthor_gem::Bo,
     PanthorDrmFile,
@@ -96,7 +96,12 @@ impl BindOp {
     }
 
     /// Does it. `EINVAL` when it does not fit the buffer or the VM, `ENOMEM`, `EINTR`.
-    pub(crate) fn run(&self, vm: &Vm, file: &PanthorDrmFile) -> Result {
+    pub(crate) fn run(
+        &self,
+        vm: &Vm,
+        file: &PanthorDrmFile,
+        prealloc: &mut Prealloc<Space>,
+    ) -> Result {
         match *self {
             Self::Nothing => Ok(()),
             Self::Map {
@@ -104,7 +109,7 @@ impl BindOp {
                 range,
                 flags,
                 bo: None,
-            } => vm.map(vm.dummy().clone(), 0, addr, range, flags),
+            } => vm.map(vm.dummy().clone(), 0, addr, range, flags, prealloc),
             Self::Map {
                 addr,
                 range,
@@ -119,9 +124,9 @@ impl BindOp {
                 if bo.is_private() && !bo.is_private_to(vm.space().resv()) {
                     return Err(EINVAL);
                 }
-                vm.map(bo, part.offset, addr, range, flags)
+                vm.map(bo, part.offset, addr, range, flags, prealloc)
             }
-            Self::Unmap { addr, range } => vm.unmap(addr, range),
+            Self::Unmap { addr, range } => vm.unmap(addr, range, prealloc),
         }
     }
 }
@@ -129,32 +134,29 @@ impl BindOp {
 impl Vm {
     /// Maps `range` bytes of a buffer, which it has from `offset` on. `EINVAL` when the VM is
     /// unusable, `ENOMEM`, `EINTR`.
-    fn map(&self, bo: ARef<Bo>, offset: u64, addr: u64, range: u64, flags: MapFlags) -> Result {
+    fn map(
+        &self,
+        bo: ARef<Bo>,
+        offset: u64,
+        addr: u64,
+        range: u64,
+        mapping: MapFlags,
+        prealloc: &mut Prealloc<Space>,
+    ) -> Result {
         let space = self.space();
-        let tables = TableReserve::tables_for_map(addr, range).ok_or(EINVAL)?;
-        // All that can fail comes before the lock: memory, tables, the relation to the buffer.
         let pinned = Pinned::new(bo)?;
-        let mut prealloc = Prealloc::for_map(TableReserve::new(tables)?)?;
         let vm_bo = space.obtain_bo(pinned.object())?;
-
-        let ret = {
-            let mut guard = space.lock();
-            if matches!(guard.state(), super::space::Tables::Live(_)) {
-                guard.map(
-                    &MapRequest {
-                        addr,
-                        range,
-                        offset,
-                        mapping: flags,
-                        vm_bo: &vm_bo,
-                        pinned: &pinned,
-                    },
-                    &mut prealloc,
-                )
-            } else {
-                Err(EINVAL)
-            }
-        };
+        let ret = space.map(
+            &MapRequest {
+                addr,
+                range,
+                offset,
+                mapping,
+                vm_bo: &vm_bo,
+                pinned: &pinned,
+            },
+            prealloc,
+        );
         drop(vm_bo);
         // The buffer may be evicted from now on, with the mapping just made.
         drop(pinned);
@@ -163,10 +165,8 @@ impl Vm {
     }
 
     /// Takes away what is mapped in a range. `ENOMEM`.
-    fn unmap(&self, addr: u64, range: u64) -> Result {
-        let tables = TableReserve::tables_for_unmap(addr, range).ok_or(EINVAL)?;
-        let mut prealloc = Prealloc::for_unmap(TableReserve::new(tables)?)?;
-        let ret = self.space().lock().unmap(addr, range, &mut prealloc);
+    fn unmap(&self, addr: u64, range: u64, prealloc: &mut Prealloc<Space>) -> Result {
+        let ret = self.space().unmap(addr, range, prealloc);
         self.space().clean_up();
         ret
     }

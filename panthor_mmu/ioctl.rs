@@ -5,7 +5,10 @@
 
 use super::{bind::BindOp, vm::VmStatus};
 use crate::{
-    kernel_ext::{drm::ioctl::Ioctl, uaccess},
+    kernel_ext::{
+        drm::{gpuvm::Prealloc, ioctl::Ioctl},
+        uaccess,
+    },
     PanthorDevice, PanthorDriver, PanthorDrmFile,
 };
 use kernel::{prelude::*, uapi};
@@ -63,8 +66,10 @@ impl Ioctl<PanthorDriver> for VmBind {
         if args.flags & ASYNC != 0 {
             return Err(EOPNOTSUPP);
         }
+        let mut prealloc = Prealloc::new();
         for (i, op) in ops.iter().enumerate() {
-            let done = BindOp::new(op, vm.kernel_va_start()).and_then(|op| op.run(&vm, file));
+            let done = BindOp::new(op, vm.kernel_va_start())
+                .and_then(|op| op.run(&vm, file, &mut prealloc));
             if let Err(e) = done {
                 // Tells userspace which operation failed.
                 args.ops.count = u32::try_from(i)?;

@@ -10,10 +10,7 @@ use super::{
 };
 use crate::{
     kernel_ext::{
-        drm::{
-            gem::Segments,
-            gpuvm::{DriverGpuVm, GpuVm, MapStep, Op, Part, RemapStep},
-        },
+        drm::gpuvm::{DriverGpuVm, GpuVm, MapStep, Op, Part, RemapStep, Reserve},
         io_pgtable::{PageTable, TableReserve, BLOCK},
         registry::Registry,
         swap,
@@ -57,12 +54,11 @@ impl Tables {
         }
     }
 
-    /// The tables, if new mappings may be made.
+    /// The tables, if new mappings may be made; else `EINVAL`.
     fn live(&mut self) -> Result<&mut PageTable> {
         match self {
             Self::Live(table) => Ok(table),
-            Self::Unusable(_) => Err(EINVAL),
-            Self::Gone => Err(ENODEV),
+            Self::Unusable(_) | Self::Gone => Err(EINVAL),
         }
     }
 
@@ -141,56 +137,29 @@ fn transcfg(va_bits: u32, coherent: bool) -> u64 {
         | shared
 }
 
-/// Maps a part of a buffer.
-fn map_linear(
-    op: &mut Op<'_, Space>,
-    addr: u64,
-    range: u64,
-    prot: u32,
-    segments: Segments<'_>,
-    offset: u64,
-) -> Result {
-    let table = op.state.live()?;
+/// Calls `f` with the address, the memory behind it and the number of bytes of each part of a
+/// mapping, in the order of addresses: of a part of a buffer, or of the dummy buffer again and
+/// again. Stops at the first error.
+fn for_each_part(step: &MapStep<'_, Space>, mut f: impl FnMut(u64, u64, u64) -> Result) -> Result {
     let mut done = 0;
-    for (pa, len) in segments.range(offset, range) {
-        if let Err(e) = table.map(addr + done, pa, len, prot, op.reserve) {
-            table.unmap(addr, done);
-            return Err(e);
+    while done < step.range {
+        let addr = step.addr + done;
+        let left = step.range - done;
+        let (offset, len) = if step.mapping.is_sparse() {
+            let start = addr % SPARSE_PERIOD;
+            (start, left.min(SPARSE_PERIOD - start))
+        } else {
+            (step.offset + done, left)
+        };
+        let before = done;
+        for (pa, part) in step.segments.range(offset, len) {
+            f(step.addr + done, pa, part)?;
+            done += part;
         }
-        done += len;
-    }
-    // Less memory than the mapping needs would be a fault of ours; do not call it success.
-    if done < range {
-        table.unmap(addr, done);
-        return Err(EINVAL);
-    }
-    Ok(())
-}
-
-/// Maps a part of a buffer, or the dummy buffer again and again.
-fn map(
-    op: &mut Op<'_, Space>,
-    addr: u64,
-    range: u64,
-    flags: MapFlags,
-    segments: Segments<'_>,
-    offset: u64,
-) -> Result {
-    let prot = flags.prot();
-    if !flags.is_sparse() {
-        return map_linear(op, addr, range, prot, segments, offset);
-    }
-    let mut done = 0;
-    while done < range {
-        let start = (addr + done) % SPARSE_PERIOD;
-        let len = (SPARSE_PERIOD - start).min(range - done);
-        if let Err(e) = map_linear(op, addr + done, len, prot, segments, start) {
-            if let Some(table) = op.state.any() {
-                table.unmap(addr, done);
-            }
-            return Err(e);
+        // Less memory than the mapping needs would be a fault of ours; do not call it success.
+        if done - before < len {
+            return Err(EINVAL);
         }
-        done += len;
     }
     Ok(())
 }
@@ -219,6 +188,16 @@ pub(crate) fn widen_to_blocks(
     (new_start, new_end)
 }
 
+impl Reserve for TableReserve {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn fill(&mut self, len: usize) -> Result {
+        self.fill(len)
+    }
+}
+
 impl DriverGpuVm for Space {
     type Driver = PanthorDriver;
     type State = Tables;
@@ -241,8 +220,21 @@ impl DriverGpuVm for Space {
         }
     }
 
-    fn reserve(_vm: &VmSpace, addr: u64, range: u64) -> Result<TableReserve> {
-        TableReserve::new(TableReserve::tables_for_map(addr, range).ok_or(EINVAL)?)
+    fn demand_of_map(tables: &mut Tables, step: &MapStep<'_, Self>) -> Result<usize> {
+        let mut demand = tables.live()?.demand();
+        for_each_part(step, |addr, pa, len| {
+            demand.add(addr, pa, len);
+            Ok(())
+        })?;
+        Ok(demand.tables())
+    }
+
+    fn demand_of_cut(tables: &mut Tables, addr: u64) -> usize {
+        match tables.any() {
+            // The rest of the block becomes pages.
+            Some(table) if addr % BLOCK != 0 && table.is_block(addr) => 1,
+            _ => 0,
+        }
     }
 
     fn begin(op: &mut Op<'_, Self>, addr: u64, range: u64) -> Result {
@@ -265,19 +257,20 @@ impl DriverGpuVm for Space {
     }
 
     fn map(op: &mut Op<'_, Self>, step: &MapStep<'_, Self>) -> Result {
-        map(
-            op,
-            step.addr,
-            step.range,
-            step.mapping,
-            step.segments,
-            step.offset,
-        )
+        let table = op.state.live()?;
+        let prot = step.mapping.prot();
+        let mut end = step.addr;
+        for_each_part(step, |addr, pa, len| {
+            table.map(addr, pa, len, prot, op.reserve)?;
+            end = addr + len;
+            Ok(())
+        })
+        .inspect_err(|_| table.unmap(step.addr, end - step.addr, op.reserve))
     }
 
     fn unmap(op: &mut Op<'_, Self>, addr: u64, range: u64) {
         if let Some(table) = op.state.any() {
-            table.unmap(addr, range);
+            table.unmap(addr, range, op.reserve);
         }
     }
 
@@ -303,8 +296,16 @@ impl DriverGpuVm for Space {
                 return Ok(());
             }
             let linear = part.offset + (start - part.addr);
-            let offset = Self::offset(step.mapping, start, linear);
-            map(op, start, len, step.mapping, step.segments, offset)
+            Self::map(
+                op,
+                &MapStep {
+                    addr: start,
+                    range: len,
+                    offset: Self::offset(step.mapping, start, linear),
+                    mapping: step.mapping,
+                    segments: step.segments,
+                },
+            )
         };
         let result = (|| {
             if let Some(prev) = step.prev {

@@ -101,9 +101,8 @@ impl Vm {
         self.space.detach_device();
 
         let range = 1 << self.space.dev().info.va_bits();
-        // A mapping that begins and ends with the range is never cut: nothing is needed for that.
-        let mut prealloc = Prealloc::empty();
-        if let Err(e) = self.space.lock().unmap(0, range, &mut prealloc) {
+        // Nothing is cut, so that nothing is allocated.
+        if let Err(e) = self.space.unmap(0, range, &mut Prealloc::new()) {
             dev_err!(
                 self.space.dev().parent(),
                 "mappings of a VM cannot be removed: {:?}\n",

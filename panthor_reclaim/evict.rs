@@ -55,7 +55,7 @@ impl<'a> Evictor<'a> {
 
     /// Takes one buffer out of memory, as far as this kernel can.
     pub(super) fn evict(&mut self, bo: &Bo) -> Result<Done> {
-        if swap::signal_pending() {
+        if current!().signal_pending() {
             return Err(EINTR);
         }
         if swap::free_pages() == 0 && bo.looks_resident() {
@@ -116,7 +116,7 @@ impl<'a> Evictor<'a> {
                 Ok(()) => return Ok(Done::Moved { bytes: bo.size() }),
                 // A VM_BIND holds the pages until it has mapped them, which does not take long.
                 Err(EvictError::Pinned | EvictError::Contended) if self.jiffies_left() > 0 => {
-                    if swap::signal_pending() {
+                    if current!().signal_pending() {
                         return Err(EINTR);
                     }
                     let start = Instant::<Monotonic>::now();
@@ -165,7 +165,7 @@ impl<'a> Evictor<'a> {
         let mut freed = 0;
         let mut start = 0;
         while start < count {
-            if swap::signal_pending() {
+            if current!().signal_pending() {
                 return Err(EINTR);
             }
             // Only so that an unbind of the driver gets an answer soon: the pages are not the
@@ -183,7 +183,7 @@ impl<'a> Evictor<'a> {
 
 /// Brings one buffer back that no VM has mapped; the others came with their VMs.
 pub(super) fn restore(dev: &PanthorDevice, bo: &Bo) -> Result<Done> {
-    if swap::signal_pending() {
+    if current!().signal_pending() {
         return Err(EINTR);
     }
     let Some(_enter) = dev.enter() else {

@@ -11,8 +11,9 @@
 //! Each address space has an *operation lock*, which owns the driver's page tables
 //! ([`DriverGpuVm::State`]) and serialises all changes. It is taken inside reservation locks, and
 //! the lock of an object's list of mappings is taken inside it. The shrinker takes it, without
-//! waiting: nothing may be allocated under it. What an operation needs is set aside before, in a
-//! [`Prealloc`].
+//! waiting: nothing may be allocated under it. What an operation needs is set aside in a
+//! [`Prealloc`]: how much that is can be seen under the lock only, so it is given up again for that,
+//! if there is not enough.
 //!
 //! [`Locked::evict`]: super::gem::Locked::evict
 //!
@@ -45,9 +46,8 @@ pub(crate) trait DriverGpuVm: Sized + Send + Sync + 'static {
     /// What the driver keeps for each mapping; a mapping that is cut in two passes it on.
     type Mapping: Copy + Send + Sync;
 
-    /// Memory set aside for an operation. The default is empty, enough for taking whole mappings
-    /// away.
-    type Reserve: Default + Send;
+    /// Memory set aside for operations.
+    type Reserve: Reserve;
 
     /// The list of all address spaces of a device.
     fn registry(dev: &Device<Self::Driver>) -> &Registry<GpuVm<Self>>;
@@ -61,8 +61,13 @@ pub(crate) trait DriverGpuVm: Sized + Send + Sync + 'static {
         linear
     }
 
-    /// Sets memory aside for mapping a range, outside of the operation lock.
-    fn reserve(vm: &GpuVm<Self>, addr: u64, range: u64) -> Result<Self::Reserve>;
+    /// How much must be in the reserve for [`Self::map`]. An error when there may be no new
+    /// mappings.
+    fn demand_of_map(state: &mut Self::State, step: &MapStep<'_, Self>) -> Result<usize>;
+
+    /// How much must be in the reserve, in addition, for a [`Self::remap`] that cuts a mapping at
+    /// an address.
+    fn demand_of_cut(state: &mut Self::State, addr: u64) -> usize;
 
     /// The translations of a range are going to change: the GPU must not use them until
     /// [`Self::end`].
@@ -82,6 +87,15 @@ pub(crate) trait DriverGpuVm: Sized + Send + Sync + 'static {
 
     /// Takes translations away from the middle or an end of a mapping.
     fn remap(op: &mut Op<'_, Self>, step: &RemapStep<'_, Self>) -> Result;
+}
+
+/// Memory set aside for operations. What an operation does not need any more may come back into it.
+pub(crate) trait Reserve: Default + Send {
+    /// How much there is.
+    fn len(&self) -> usize;
+
+    /// Sees to it that there is at least `len`. `ENOMEM`, `EINTR`.
+    fn fill(&mut self, len: usize) -> Result;
 }
 
 /// An operation on the translations of an address space, its lock held.

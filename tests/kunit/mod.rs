@@ -11,5 +11,6 @@ mod reclaim;
 mod regs;
 mod slot_table;
 mod sysfs;
+mod tables;
 mod uaccess;
 mod vm;

@@ -6,9 +6,9 @@ use super::{
     super::gem::{Busy, DriverObject, Locked, Object},
     mappings::{first_va, for_each_va, with_mappings, MappingsLocked, ObjectOf},
     vm::GpuVm,
-    DriverGpuVm, MapStep, Op,
+    DriverGpuVm, MapStep, Op, Reserve,
 };
-use crate::kernel_ext::bindings;
+use crate::kernel_ext::{bindings, task::cond_resched};
 use kernel::{
     error::from_result,
     prelude::*,
@@ -213,60 +213,60 @@ where
     }
 }
 
-/// Makes the translations of one evicted mapping again. Returns false when there is none left.
+/// Makes the translations of all evicted mappings of a relation again. `EINTR`, `ENOMEM`, or an
+/// error of the driver; the mappings before that one are back.
 ///
 /// # Safety
 ///
-/// `vm_bo` is valid, and the reservation lock of its object is held, which has its memory back.
-unsafe fn restore_one<T: DriverGpuVm>(
+/// `vm_bo` is a valid relation of `vm` and `obj`, which has its memory back.
+unsafe fn restore<T: DriverGpuVm>(
     vm: &GpuVm<T>,
     obj: &Locked<'_, ObjectOf<T>>,
     vm_bo: *mut bindings::drm_gpuvm_bo,
-) -> Result<bool>
-where
-    ObjectOf<T>: DriverObject<Vm = T>,
-{
-    // SAFETY: Called with the operation lock held.
-    let next = || unsafe { first_va::<T>(vm_bo) }.filter(|va| va.is_evicted());
+) -> Result {
+    let mut reserve = T::Reserve::default();
+    loop {
+        if current!().signal_pending() {
+            return Err(EINTR);
+        }
+        cond_resched();
 
-    let guard = vm.state.lock();
-    let Some((addr, range)) = next().map(|va| (va.addr(), va.range())) else {
-        return Ok(false);
-    };
-    drop(guard);
+        let mut state = vm.state.lock();
+        // SAFETY: The operation lock is held.
+        let first = unsafe { first_va::<T>(vm_bo) };
+        let Some(va) = first.filter(|va| va.is_evicted()) else {
+            return Ok(());
+        };
+        let step = MapStep {
+            addr: va.addr(),
+            range: va.range(),
+            offset: va.offset(),
+            mapping: va.mapping()?,
+            segments: obj.segments().ok_or(ENODEV)?,
+        };
+        let demand = T::demand_of_map(&mut state, &step)?;
+        if reserve.len() < demand {
+            // The mapping may be cut or gone when the lock is taken again.
+            drop(state);
+            reserve.fill(demand)?;
+            continue;
+        }
 
-    let mut reserve = T::reserve(vm, addr, range)?;
-
-    let mut state = vm.state.lock();
-    // It may have been unmapped meanwhile, or cut: then the next call finds what is left.
-    let Some(va) = next().filter(|va| (va.addr(), va.range()) == (addr, range)) else {
-        return Ok(true);
-    };
-    let mut op = Op {
-        vm,
-        state: &mut *state,
-        reserve: &mut reserve,
-    };
-    T::begin(&mut op, addr, range)?;
-    let ret = obj.segments().ok_or(ENODEV).and_then(|segments| {
-        T::map(
-            &mut op,
-            &MapStep {
-                addr,
-                range,
-                offset: va.offset(),
-                mapping: va.mapping()?,
-                segments,
-            },
-        )
-    });
-    if ret.is_ok() {
-        // SAFETY: The operation lock and the reservation lock are held, and `vm_bo` is the one
-        // whose first mapping it is.
-        with_mappings(obj, |_| unsafe { va.set_restored(vm_bo) });
+        let mut op = Op {
+            vm,
+            state: &mut *state,
+            reserve: &mut reserve,
+        };
+        T::begin(&mut op, step.addr, step.range)?;
+        let ret = T::map(&mut op, &step);
+        if ret.is_ok() {
+            // SAFETY: The operation lock and the reservation lock are held, and `vm_bo` is the one
+            // whose first mapping it is.
+            with_mappings(obj, |_| unsafe { va.set_restored(vm_bo) });
+        }
+        let ended = T::end(&mut op);
+        ret.and(ended)?;
     }
-    let ended = T::end(&mut op);
-    ret.and(ended).map(|()| true)
 }
 
 /// `vm_bo_validate` of `struct drm_gpuvm_ops`.
@@ -288,20 +288,7 @@ where
         let vm = GpuVm::<T>::from_raw((*vm_bo).vm);
         let obj = Locked::new(Object::<ObjectOf<T>>::from_raw((*vm_bo).obj));
         from_result(|| {
-            let restore = || -> Result {
-                if bindings::kx_signal_pending() {
-                    return Err(EINTR);
-                }
-                obj.dma_map()?;
-                while restore_one(vm, &obj, vm_bo)? {
-                    if bindings::kx_signal_pending() {
-                        return Err(EINTR);
-                    }
-                    bindings::kx_cond_resched();
-                }
-                Ok(())
-            };
-            let result = restore();
+            let result = obj.dma_map().and_then(|()| restore(vm, &obj, vm_bo));
             if result.is_ok() {
                 bindings::drm_gpuvm_bo_evict(vm_bo, false);
             }

@@ -9,7 +9,7 @@ use super::{
     },
     mappings::ObjectOf,
     vm::{GpuVm, VmBo},
-    DriverGpuVm, MapStep, Op, Part, RemapStep,
+    DriverGpuVm, MapStep, Op, Part, RemapStep, Reserve,
 };
 use crate::kernel_ext::bindings;
 use kernel::{
@@ -137,41 +137,47 @@ impl<T: DriverGpuVm> Va<T> {
     }
 }
 
-/// What an operation may need, set aside before the operation lock is taken.
+/// How much of a [`Prealloc`] an operation needs at the most.
+#[derive(Clone, Copy)]
+struct Demand {
+    vas: usize,
+    reserve: usize,
+}
+
+/// What operations may need, set aside while the operation lock is not held. What one leaves, or
+/// gives back, is there for the next.
 pub(crate) struct Prealloc<T: DriverGpuVm> {
-    /// One for a new mapping, and one for each end of the range where an old one may be cut.
+    /// At the most a new mapping, and one for each end of the range where an old one may be cut.
     vas: [Option<KBox<Va<T>>>; 3],
     /// The driver's part.
-    pub(crate) reserve: T::Reserve,
+    reserve: T::Reserve,
 }
 
 impl<T: DriverGpuVm> Prealloc<T> {
-    /// Sets aside what mapping a range needs.
-    pub(crate) fn for_map(reserve: T::Reserve) -> Result<Self> {
-        Ok(Self {
-            vas: [Some(Va::new()?), Some(Va::new()?), Some(Va::new()?)],
-            reserve,
-        })
-    }
-
-    /// Sets aside what unmapping a range needs.
-    pub(crate) fn for_unmap(reserve: T::Reserve) -> Result<Self> {
-        Ok(Self {
-            vas: [Some(Va::new()?), Some(Va::new()?), None],
-            reserve,
-        })
-    }
-
-    /// Nothing, which is enough for operations that cut no mapping and make none.
-    pub(crate) fn empty() -> Self {
+    /// Nothing.
+    pub(crate) fn new() -> Self {
         Self {
             vas: [None, None, None],
             reserve: T::Reserve::default(),
         }
     }
 
+    fn has(&self, demand: Demand) -> bool {
+        self.vas.iter().flatten().count() >= demand.vas && self.reserve.len() >= demand.reserve
+    }
+
+    fn fill(&mut self, demand: Demand) -> Result {
+        for va in self.vas.iter_mut().take(demand.vas) {
+            if va.is_none() {
+                *va = Some(Va::new()?);
+            }
+        }
+        self.reserve.fill(demand.reserve)
+    }
+
     fn take_va(vas: &mut [Option<KBox<Va<T>>>; 3]) -> Result<KBox<Va<T>>> {
-        vas.iter_mut().find_map(Option::take).ok_or(EINVAL)
+        // The last one first, so that those that are left are in front.
+        vas.iter_mut().rev().find_map(Option::take).ok_or(EINVAL)
     }
 }
 
@@ -194,39 +200,31 @@ where
     pub(crate) pinned: &'a Pinned<ObjectOf<T>>,
 }
 
-/// The operation lock of an address space, held until it is dropped.
-pub(crate) struct OpGuard<'a, T: DriverGpuVm> {
-    pub(super) vm: &'a GpuVm<T>,
-    pub(super) state: Guard<'a, T::State, MutexBackend>,
-}
-
-/// What the callbacks of one operation work on.
-struct Context<'a, T: DriverGpuVm> {
-    op: Op<'a, T>,
-    vas: &'a mut [Option<KBox<Va<T>>>; 3],
-    map: Option<(&'a VmBo<T>, T::Mapping)>,
-    /// The device is there. Without it there are no translations, and objects lose their memory at
-    /// any time.
-    bound: Option<Enter<'a>>,
-}
-
-impl<'a, T: DriverGpuVm> OpGuard<'a, T> {
-    pub(super) fn new(vm: &'a GpuVm<T>, state: Guard<'a, T::State, MutexBackend>) -> Self {
-        Self { vm, state }
-    }
-
-    /// What the lock owns.
-    pub(crate) fn state(&mut self) -> &mut T::State {
-        &mut self.state
-    }
-
-    /// Makes a mapping, in place of whatever is in its range.
-    pub(crate) fn map(&mut self, req: &MapRequest<'_, T>, prealloc: &mut Prealloc<T>) -> Result {
+impl<T: DriverGpuVm> GpuVm<T> {
+    /// Makes a mapping, in place of whatever is in its range. An error of
+    /// [`DriverGpuVm::demand_of_map`] changes nothing.
+    pub(crate) fn map(&self, req: &MapRequest<'_, T>, prealloc: &mut Prealloc<T>) -> Result {
         // SAFETY: The entry is valid, as `vm_bo` holds a reference.
         let (vm, obj) = unsafe { ((*req.vm_bo.0.as_ptr()).vm, (*req.vm_bo.0.as_ptr()).obj) };
-        if vm != self.vm.as_raw() || obj != req.pinned.object().as_raw() {
+        if vm != self.as_raw() || obj != req.pinned.object().as_raw() {
             return Err(EINVAL);
         }
+        let bound = self.dev().enter().ok_or(ENODEV)?;
+        let step = MapStep::<T> {
+            addr: req.addr,
+            range: req.range,
+            offset: T::offset(req.mapping, req.addr, req.offset),
+            mapping: req.mapping,
+            // SAFETY: The device is there, and the object pinned.
+            segments: unsafe { stable_segments(req.pinned.object()) }.ok_or(ENODEV)?,
+        };
+        let state = self.lock_with(prealloc, |state| {
+            let cuts = self.demand_of_cuts(state, req.addr, req.range);
+            Ok(Demand {
+                vas: cuts.vas + 1,
+                reserve: cuts.reserve + T::demand_of_map(state, &step)?,
+            })
+        })?;
         let c_req = bindings::drm_gpuvm_map_req {
             map: bindings::drm_gpuva_op_map {
                 va: bindings::drm_gpuva_op_map__bindgen_ty_1 {
@@ -240,9 +238,10 @@ impl<'a, T: DriverGpuVm> OpGuard<'a, T> {
             },
         };
         self.run(
-            req.addr,
-            req.range,
-            Some((req.vm_bo, req.mapping)),
+            state,
+            (req.addr, req.range),
+            Some((req.vm_bo, step)),
+            Some(bound),
             prealloc,
             // SAFETY: The address space is valid, its operation lock is held, and `ctx` is what
             // the callbacks expect.
@@ -251,36 +250,103 @@ impl<'a, T: DriverGpuVm> OpGuard<'a, T> {
     }
 
     /// Takes all mappings out of a range.
-    pub(crate) fn unmap(&mut self, addr: u64, range: u64, prealloc: &mut Prealloc<T>) -> Result {
-        self.run(addr, range, None, prealloc, |vm, ctx| {
+    pub(crate) fn unmap(&self, addr: u64, range: u64, prealloc: &mut Prealloc<T>) -> Result {
+        let bound = self.dev().enter();
+        let state = self.lock_with(
+            prealloc,
+            |state| Ok(self.demand_of_cuts(state, addr, range)),
+        )?;
+        self.run(state, (addr, range), None, bound, prealloc, |vm, ctx| {
             // SAFETY: As above.
             to_result(unsafe { bindings::drm_gpuvm_sm_unmap(vm, ctx, addr, range) })
         })
     }
 
-    fn run<'b>(
-        &'b mut self,
-        addr: u64,
-        range: u64,
-        map: Option<(&'b VmBo<T>, T::Mapping)>,
-        prealloc: &'b mut Prealloc<T>,
+    /// Takes the operation lock, with all that an operation needs in `prealloc`.
+    fn lock_with(
+        &self,
+        prealloc: &mut Prealloc<T>,
+        demand: impl Fn(&mut T::State) -> Result<Demand>,
+    ) -> Result<Guard<'_, T::State, MutexBackend>> {
+        loop {
+            let mut state = self.state.lock();
+            let demand = demand(&mut state)?;
+            if prealloc.has(demand) {
+                return Ok(state);
+            }
+            drop(state);
+            prealloc.fill(demand)?;
+        }
+    }
+
+    /// What it takes to cut the mappings at the ends of a range.
+    fn demand_of_cuts(&self, state: &mut T::State, addr: u64, range: u64) -> Demand {
+        let mut demand = Demand { vas: 0, reserve: 0 };
+        for at in [addr, addr.saturating_add(range)] {
+            // SAFETY: The operation lock is held, as `state` is under it.
+            let is_cut = unsafe {
+                let va = bindings::drm_gpuva_find_first(self.as_raw(), at, 1);
+                !va.is_null() && (*va).va.addr < at
+            };
+            if is_cut {
+                demand.vas += 1;
+                demand.reserve += T::demand_of_cut(state, at);
+            }
+        }
+        demand
+    }
+
+    fn run(
+        &self,
+        mut state: Guard<'_, T::State, MutexBackend>,
+        (addr, range): (u64, u64),
+        map: Option<(&VmBo<T>, MapStep<'_, T>)>,
+        bound: Option<Enter<'_>>,
+        prealloc: &mut Prealloc<T>,
         f: impl FnOnce(*mut bindings::drm_gpuvm, *mut c_void) -> Result,
     ) -> Result {
-        let vm = self.vm;
         let mut ctx = Context {
             op: Op {
-                vm,
-                state: &mut self.state,
+                vm: self,
+                state: &mut *state,
                 reserve: &mut prealloc.reserve,
             },
             vas: &mut prealloc.vas,
             map,
-            bound: vm.dev().enter(),
+            bound,
         };
         T::begin(&mut ctx.op, addr, range)?;
-        let ret = f(vm.as_raw(), (&raw mut ctx).cast());
+        let ret = f(self.as_raw(), (&raw mut ctx).cast());
         let ended = T::end(&mut ctx.op);
         ret.and(ended)
+    }
+}
+
+/// The operation lock of an address space, held until it is dropped.
+pub(crate) struct OpGuard<'a, T: DriverGpuVm> {
+    pub(super) vm: &'a GpuVm<T>,
+    pub(super) state: Guard<'a, T::State, MutexBackend>,
+}
+
+/// What the callbacks of one operation work on.
+struct Context<'a, T: DriverGpuVm> {
+    op: Op<'a, T>,
+    vas: &'a mut [Option<KBox<Va<T>>>; 3],
+    /// The mapping to make.
+    map: Option<(&'a VmBo<T>, MapStep<'a, T>)>,
+    /// The device is there. Without it there are no translations, and objects lose their memory at
+    /// any time.
+    bound: Option<Enter<'a>>,
+}
+
+impl<'a, T: DriverGpuVm> OpGuard<'a, T> {
+    pub(super) fn new(vm: &'a GpuVm<T>, state: Guard<'a, T::State, MutexBackend>) -> Self {
+        Self { vm, state }
+    }
+
+    /// What the lock owns.
+    pub(crate) fn state(&mut self) -> &mut T::State {
+        &mut self.state
     }
 
     /// Calls `f` for the object of every mapping, in the order of addresses, until it returns
@@ -354,26 +420,13 @@ where
     unsafe {
         with_context::<T>(ctx, |ctx| {
             let op = &mut (*op).__bindgen_anon_1.map;
-            let (vm_bo, mapping) = ctx.map.ok_or(EINVAL)?;
-            if ctx.bound.is_none() {
-                return Err(ENODEV);
-            }
-            op.gem.offset = T::offset(mapping, op.va.addr, op.gem.offset);
+            // There is one such step, for all of the mapping.
+            let (vm_bo, step) = ctx.map.as_ref().ok_or(EINVAL)?;
+            op.gem.offset = step.offset;
 
             let mut va = Prealloc::take_va(ctx.vas)?;
-            va.mapping = Some(mapping);
-            // The request keeps the object pinned, and the device is there.
-            let obj = Object::<ObjectOf<T>>::from_raw(op.gem.obj);
-            T::map(
-                &mut ctx.op,
-                &MapStep {
-                    addr: op.va.addr,
-                    range: op.va.range,
-                    offset: op.gem.offset,
-                    mapping,
-                    segments: stable_segments(obj).ok_or(ENODEV)?,
-                },
-            )?;
+            va.mapping = Some(step.mapping);
+            T::map(&mut ctx.op, step)?;
             bindings::drm_gpuva_map(ctx.op.vm.as_raw(), va.va.get(), op);
             Va::link(va, vm_bo.0.as_ptr());
             Ok(())
