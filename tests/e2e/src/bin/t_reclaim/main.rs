@@ -4,6 +4,7 @@
 mod calls;
 mod gpu;
 mod memory;
+mod scale;
 mod swap;
 mod whose;
 
@@ -13,6 +14,7 @@ use gpu::{gpu_side, reclaimed_while_idle, sparse, use_evicted};
 use memory::{
     claim_restores, cpu_fault_restores, cycles, many_small, memory_comes_free, never_touched, twice,
 };
+use scale::parts_are_linear;
 use swap::{claim_eio, claim_enomem, reclaim_eio, swap_full, swapoff_after};
 use whose::{exported_and_imported_stay, foreign_shared_stays};
 
@@ -36,6 +38,7 @@ fn main() -> std::process::ExitCode {
         reclaim_eio,
         claim_enomem,
         swap_full,
+        parts_are_linear,
         tracepoints,
     ])
 }
