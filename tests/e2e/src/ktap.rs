@@ -9,6 +9,7 @@ use crate::model::Model;
 use crate::sys::{self, Errno};
 use std::io::{Read, Write};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// Why a case did not pass.
@@ -181,6 +182,13 @@ pub fn race_time() -> Duration {
     }
 }
 
+static CASE: OnceLock<&str> = OnceLock::new();
+
+/// The name of the case that runs.
+pub fn case() -> &'static str {
+    CASE.get().copied().unwrap_or("")
+}
+
 enum Outcome {
     Pass,
     Skip(String),
@@ -200,6 +208,7 @@ fn run_one(c: &Case) -> Outcome {
             // A group of its own, so that a case that hangs goes away with its helpers.
             // SAFETY: no memory involved.
             unsafe { libc::setpgid(0, 0) };
+            let _ = CASE.set(c.name);
             let r = std::panic::catch_unwind(c.f);
             let msg = match r {
                 Ok(Ok(())) => "p".to_string(),

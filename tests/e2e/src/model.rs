@@ -277,6 +277,15 @@ impl Model {
         Self::translation(&self.ask(&format!("root {root:#x} {va:#x} {how}"))?)
     }
 
+    /// The double word at a physical address.
+    pub fn word(&mut self, pa: u64) -> Res<u64> {
+        let l = self.ask(&format!("pmem {pa:#x} 8"))?;
+        l.first()
+            .and_then(|h| u64::from_str_radix(h.trim(), 16).ok())
+            .map(u64::swap_bytes)
+            .ok_or_else(|| Fail::Fail(format!("pmem {pa:#x}: {l:?}")))
+    }
+
     /// Fills GPU memory with the pattern, as the GPU.
     pub fn fill(&mut self, slot: u32, va: u64, len: u64, seed: u64) -> Res {
         self.ask(&format!("fill {slot} {va:#x} {len} {seed}"))?;

@@ -4,7 +4,7 @@
 
 use crate::ktap::{Fail, Res};
 use crate::sys;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -13,13 +13,24 @@ pub struct Race {
     stop: AtomicBool,
     error: Mutex<Option<String>>,
     counts: Mutex<Vec<(&'static str, u64)>>,
+    must: Vec<&'static str>,
     end: Instant,
+    last_end: Instant,
 }
 
 impl Race {
-    /// Whether to go on.
+    /// Whether to go on: until the time is up; where somebody did nothing so far, as on a machine
+    /// that has much else to do, a while longer.
     pub fn on(&self) -> bool {
-        !self.stop.load(Ordering::Relaxed) && Instant::now() < self.end
+        let now = Instant::now();
+        !self.stop.load(Ordering::Relaxed)
+            && (now < self.end || now < self.last_end && self.idle().is_some())
+    }
+
+    /// A count that has to be more than 0 and is not.
+    fn idle(&self) -> Option<&'static str> {
+        let c = self.counts.lock().unwrap_or_else(|p| p.into_inner());
+        idle(&self.must, &c)
     }
 
     /// Ends the race with a failure.
@@ -47,36 +58,65 @@ pub type Side<'a> = Box<dyn FnOnce(&Race) -> Res + Send + 'a>;
 /// Runs the sides as threads for the configured time. Fails when a side fails, or when one of the
 /// counts named in `must` stayed at 0: a race that never ran proves nothing.
 pub fn run(time: Duration, must: &[&'static str], sides: Vec<Side<'_>>) -> Res {
+    let start = Instant::now();
     let race = Race {
         stop: AtomicBool::new(false),
         error: Mutex::new(None),
         counts: Mutex::new(Vec::new()),
-        end: Instant::now() + time,
+        must: must.to_vec(),
+        end: start + time,
+        last_end: start + time * 2 + Duration::from_secs(10),
     };
-    let left = AtomicU64::new(sides.len() as u64);
     std::thread::scope(|s| {
         for side in sides {
-            s.spawn(|| {
-                match side(&race) {
-                    Ok(()) => {}
-                    Err(Fail::Skip(m) | Fail::Fail(m)) => race.fail(m),
-                }
-                left.fetch_sub(1, Ordering::Relaxed);
+            s.spawn(|| match side(&race) {
+                Ok(()) => {}
+                Err(Fail::Skip(m) | Fail::Fail(m)) => race.fail(m),
             });
         }
     });
     let counts = race.counts.into_inner().unwrap_or_else(|p| p.into_inner());
-    let text: Vec<String> = counts.iter().map(|(k, v)| format!("{k} {v}")).collect();
-    sys::say(&format!("# in {} s: {}", time.as_secs(), text.join(", ")));
-    if let Some(e) = race.error.into_inner().unwrap_or_else(|p| p.into_inner()) {
+    let error = race.error.into_inner().unwrap_or_else(|p| p.into_inner());
+    if let Some(e) = error {
+        say(start.elapsed(), &counts);
         return Err(Fail::Fail(e));
     }
-    for m in must {
-        if !counts.iter().any(|(k, v)| k == m && *v > 0) {
-            return Err(Fail::Fail(format!("the race ran without any {m}")));
-        }
+    finish(start, time, must, &counts)
+}
+
+/// Says what a race did since `start`; fails when it was shorter than it had to be, or when one of
+/// the counts named in `must` is 0.
+pub fn finish(
+    start: Instant,
+    time: Duration,
+    must: &[&'static str],
+    counts: &[(&'static str, u64)],
+) -> Res {
+    let took = start.elapsed();
+    say(took, counts);
+    if took < time {
+        return Err(Fail::Fail(format!("the race ended after {took:?}")));
     }
-    Ok(())
+    match idle(must, counts) {
+        Some(m) => Err(Fail::Fail(format!("the race ran without any {m}"))),
+        None => Ok(()),
+    }
+}
+
+fn idle(must: &[&'static str], counts: &[(&'static str, u64)]) -> Option<&'static str> {
+    let none = |m: &&str| !counts.iter().any(|(k, v)| k == m && *v > 0);
+    must.iter().copied().find(none)
+}
+
+/// The line that `make test` shows.
+fn say(took: Duration, counts: &[(&'static str, u64)]) {
+    let text: Vec<String> = counts.iter().map(|(k, v)| format!("{v} {k}")).collect();
+    sys::say(&format!(
+        "# race {} in {:.1} s: {}",
+        crate::ktap::case(),
+        took.as_secs_f64(),
+        text.join(", ")
+    ));
 }
 
 /// Percentile `p` (0 to 100) of a list that this sorts.
@@ -89,9 +129,12 @@ pub fn percentile(v: &mut [u64], p: usize) -> u64 {
 }
 
 /// The side that reclaims and claims the memory of a process again and again; where there is no
-/// `mem_reclaim`, the driver's shrinker is asked instead. Answers in `fine` are no failure.
+/// `mem_reclaim`, the driver's shrinker is asked instead. `EBUSY` and `ESRCH` are no failure if they
+/// are in `fine`.
+///
+/// `EBUSY` means that others had some of it in their hands for all of the time that the call waits.
 pub fn disturber(pid: i32, fine: &[sys::Errno]) -> Side<'_> {
-    let ours = crate::sysfs::attr("mem_reclaim").is_ok_and(|p| p.exists());
+    let ours = has_reclaim();
     Box::new(move |r| {
         while r.on() {
             if ours {
@@ -101,7 +144,8 @@ pub fn disturber(pid: i32, fine: &[sys::Errno]) -> Side<'_> {
                 ] {
                     match res {
                         Ok(()) => r.count(what, 1),
-                        Err(e) if fine.contains(&e) => r.count("refusals", 1),
+                        Err(sys::EBUSY) if fine.contains(&sys::EBUSY) => r.count("busy", 1),
+                        Err(sys::ESRCH) if fine.contains(&sys::ESRCH) => r.count("not there", 1),
                         Err(e) => return Err(Fail::Fail(format!("{what} of {pid}: {e}"))),
                     }
                 }
@@ -115,13 +159,18 @@ pub fn disturber(pid: i32, fine: &[sys::Errno]) -> Side<'_> {
     })
 }
 
-/// What [`disturber`] must have done for a race to count.
-pub fn disturbances() -> &'static str {
-    if crate::sysfs::attr("mem_reclaim").is_ok_and(|p| p.exists()) {
-        "reclaims"
-    } else {
-        "shrinks"
-    }
+/// The counts named, and those without which [`disturber`] did nothing.
+pub fn disturbed(must: &[&'static str]) -> Vec<&'static str> {
+    let both: &[&'static str] = match has_reclaim() {
+        true => &["reclaims", "claims"],
+        false => &["shrinks"],
+    };
+    [must, both].concat()
+}
+
+/// Whether the driver has `mem_reclaim`.
+pub fn has_reclaim() -> bool {
+    crate::sysfs::attr("mem_reclaim").is_ok_and(|p| p.exists())
 }
 
 /// Skips the case where nothing can be evicted.

@@ -182,6 +182,13 @@ impl Map {
         unsafe { self.ptr.cast::<u64>().add(i).write_volatile(v) }
     }
 
+    /// Keeps it in memory.
+    pub fn lock(&self) -> Result<()> {
+        // SAFETY: our own mapping.
+        cvt(unsafe { libc::mlock(self.ptr.cast(), self.len) } as libc::c_long)?;
+        Ok(())
+    }
+
     /// `madvise()` on all of it.
     pub fn madvise(&self, advice: i32) -> Result<()> {
         // SAFETY: on a mapping of our own; the advices used do not free memory of Rust objects.

@@ -67,7 +67,7 @@ fn reads_and_writes() -> Res {
     };
     run(
         ktap::race_time(),
-        &["fills", "pages", "checks", disturbances()],
+        &disturbed(&["fills", "pages", "checks"]),
         vec![side(0), side(1), disturber(getpid(), &[])],
     )
 }

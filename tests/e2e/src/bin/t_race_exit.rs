@@ -60,10 +60,10 @@ fn dies() -> Res {
     if !ours {
         skip!("needs mem_reclaim");
     }
-    let end = std::time::Instant::now() + ktap::race_time();
-    let (mut kills, mut writes) = (0u64, 0);
+    let start = std::time::Instant::now();
+    let (mut kills, mut ends, mut writes) = (0, 0, 0);
     let mut rng = pattern::Rng::new(1);
-    while std::time::Instant::now() < end {
+    while start.elapsed() < ktap::race_time() {
         let mut c = Child::holder()?;
         pid.store(c.pid, Ordering::Relaxed);
         c.call("vm")?;
@@ -73,22 +73,28 @@ fn dies() -> Res {
         }
         writer.send(&c.pid.to_string())?;
         std::thread::sleep(std::time::Duration::from_micros(rng.below(60_000)));
-        if kills % 2 == 0 {
+        if kills == ends {
             c.kill()?;
+            kills += 1;
         } else {
             c.end()?;
+            ends += 1;
         }
         match writer.recv(std::time::Duration::from_secs(20))? {
             Ok(n) => writes += n.parse::<u64>().unwrap_or(0),
             Err(e) => fail!("the writer: {e}"),
         }
-        kills += 1;
     }
-    note!("{kills} targets, {writes} pairs of writes");
-    check!(
-        kills > 3 && writes >= kills,
-        "{kills} targets, {writes} pairs of writes"
-    );
+    finish(
+        start,
+        ktap::race_time(),
+        &["kills", "exits", "pairs of writes"],
+        &[
+            ("kills", kills),
+            ("exits", ends),
+            ("pairs of writes", writes),
+        ],
+    )?;
     let gone = wait_for(std::time::Duration::from_secs(5), || {
         debugfs::Gems::read().is_ok_and(|g| !g.bos.iter().any(|b| b.size == 512 * K))
     });
@@ -101,7 +107,7 @@ fn closes_and_opens() -> Res {
     let pid = AtomicI32::new(getpid());
     run(
         ktap::race_time(),
-        &["files"],
+        &disturbed(&["files"]),
         vec![
             Box::new(|r| {
                 while r.on() {
@@ -144,7 +150,7 @@ fn changes_hands() -> Res {
     let me = getpid();
     run(
         ktap::race_time(),
-        &["calls", disturbances()],
+        &disturbed(&["calls"]),
         vec![
             Box::new(|r| {
                 while r.on() {

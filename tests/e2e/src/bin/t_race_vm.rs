@@ -40,7 +40,7 @@ fn create_destroy() -> Res {
     };
     run(
         ktap::race_time(),
-        &["VMs", disturbances()],
+        &disturbed(&["VMs"]),
         vec![side(1), side(2), disturber(getpid(), &[])],
     )?;
     pattern::check(&m, 1)?;
@@ -81,7 +81,7 @@ fn same_numbers() -> Res {
     };
     run(
         ktap::race_time(),
-        &["calls", disturbances()],
+        &disturbed(&["calls"]),
         vec![side(1), side(2), disturber(getpid(), &[])],
     )
 }

@@ -45,8 +45,8 @@ fn nothing_twice() -> Res {
     let me = getpid();
     let before: u64 = debugfs::Gems::read()?.of(me).map(|b| b.evictions).sum();
     let (mut rounds, mut busy) = (0, 0);
-    let end = std::time::Instant::now() + ktap::race_time();
-    while std::time::Instant::now() < end {
+    let start = std::time::Instant::now();
+    while start.elapsed() < ktap::race_time() {
         for (i, m) in v.iter().enumerate() {
             pattern::check(m, i as u64)?;
         }
@@ -66,12 +66,17 @@ fn nothing_twice() -> Res {
         rounds += 1;
     }
     let after: u64 = debugfs::Gems::read()?.of(me).map(|b| b.evictions).sum();
-    note!(
-        "{rounds} rounds of three writers, {} evictions, {busy} times busy",
-        after - before
-    );
     eq!(after - before, rounds * v.len() as u64);
-    Ok(())
+    finish(
+        start,
+        ktap::race_time(),
+        &["rounds of three writers", "evictions"],
+        &[
+            ("rounds of three writers", rounds),
+            ("evictions", after - before),
+            ("busy", busy as u64),
+        ],
+    )
 }
 
 /// The driver's shrinker beside it, through debugfs and from the kernel.
@@ -106,7 +111,7 @@ fn and_shrinker() -> Res {
     c.send("go")?;
     let r = run(
         ktap::race_time(),
-        &["checks", "drops", "scans", disturbances()],
+        &disturbed(&["checks", "drops", "scans"]),
         vec![
             checker(&v),
             disturber(getpid(), &[]),
@@ -147,9 +152,12 @@ fn and_signals() -> Res {
                 .unwrap_or_else(|p| p.into_inner())
                 .push(gettid());
             while r.on() {
-                for x in [sysfs::reclaim(getpid()), sysfs::claim(getpid())] {
+                for (what, x) in [
+                    ("reclaims", sysfs::reclaim(getpid())),
+                    ("claims", sysfs::claim(getpid())),
+                ] {
                     match x {
-                        Ok(()) => r.count("reclaims", 1),
+                        Ok(()) => r.count(what, 1),
                         Err(EINTR) => r.count("interrupted", 1),
                         Err(EBUSY) => r.count("busy", 1),
                         Err(e) => fail!("{e}"),
@@ -161,7 +169,7 @@ fn and_signals() -> Res {
     };
     run(
         ktap::race_time(),
-        &["checks", "reclaims", "interrupted"],
+        &["checks", "reclaims", "claims", "interrupted"],
         vec![
             checker(&v),
             writer(),
@@ -170,6 +178,11 @@ fn and_signals() -> Res {
                 let mut rng = pattern::Rng::new(1);
                 while r.on() {
                     std::thread::sleep(Duration::from_micros(rng.below(20_000)));
+                    // Now and then there is time to get through.
+                    if rng.below(100) == 0 {
+                        std::thread::sleep(ktap::race_time() / 4);
+                        r.count("pauses", 1);
+                    }
                     for t in tids.lock().unwrap_or_else(|p| p.into_inner()).iter() {
                         // SAFETY: no memory involved; a thread that has ended is not found.
                         unsafe { libc::syscall(libc::SYS_tgkill, getpid(), *t, libc::SIGUSR1) };
