@@ -10,6 +10,8 @@ pub(crate) mod completion;
 pub(crate) mod drm;
 pub(crate) mod io_pgtable;
 pub(crate) mod irq;
+#[cfg(CONFIG_KUNIT = "y")]
+pub(crate) mod kunit;
 pub(crate) mod mm_vma;
 pub(crate) mod mutex;
 pub(crate) mod pid;

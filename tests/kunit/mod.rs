@@ -6,6 +6,7 @@
 mod blocks;
 mod lock_region;
 mod pool;
+mod pool_race;
 mod query;
 mod reclaim;
 mod regs;
