@@ -104,6 +104,9 @@ fn garbage() -> Res {
         format!("{pid}x"),
         format!("{pid};"),
         format!("{pid}\nx"),
+        format!("{pid}\0"),
+        format!("{pid}\n\0"),
+        format!("{pid}\0junk"),
     ] {
         v.push(s.into_bytes());
     }

@@ -338,6 +338,38 @@ fn busy() -> Res {
     works()
 }
 
+/// Unbound in the middle of a call: it ends, and says why.
+fn during_reclaim() -> Res {
+    reclaim::need()?;
+    let b = Bound::new()?;
+    let mut inside = 0;
+    for round in 0..4 {
+        let mut c = Child::holder()?;
+        for i in 0..6 {
+            c.call(&format!("bo 0x600000 2 0 {}", i + 1))?;
+        }
+        let total = c.resident()?;
+        let pid = c.pid;
+        let w = std::thread::spawn(move || sysfs::reclaim(pid));
+        let begun = wait_for(Duration::from_secs(10), || {
+            c.resident().is_ok_and(|r| r < total)
+        });
+        check!(begun, "nothing is being reclaimed");
+        let left = c.resident()?;
+        b.unbind()?;
+        let r = w.join().map_err(|_| "thread".to_string())?;
+        if left > 0 {
+            check!(r == Err(ENODEV), "round {round}: {r:?}");
+            inside += 1;
+        }
+        drop(c);
+        b.bind()?;
+    }
+    note!("{inside} calls were cut off");
+    check!(inside > 0, "all calls had ended before");
+    works()
+}
+
 /// The attributes go with the driver.
 fn attributes() -> Res {
     let b = Bound::new()?;
@@ -424,6 +456,7 @@ fn main() -> std::process::ExitCode {
         evicted,
         holders_die,
         busy,
+        during_reclaim,
         attributes,
         module,
         module_after_unbind,

@@ -251,6 +251,31 @@ fn close_with_mappings() -> Res {
     Ok(())
 }
 
+/// Memory for page tables that was set aside and not needed comes back at once.
+fn tables_come_back() -> Res {
+    let d = ok!(Dev::open());
+    let vm = ok!(d.vm());
+    let round = |n: u64| -> Res {
+        for _ in 0..n {
+            // 32 tables of the last level for each, of which blocks of the dummy need none.
+            ok!(d.bind1(vm, Op::sparse(1 << 32, 64 * M)));
+            ok!(d.unmap(vm, 1 << 32, 64 * M));
+        }
+        Ok(())
+    };
+    round(20)?;
+    proc::drop_caches();
+    let before = ok!(proc::MemInfo::read()).get("MemFree");
+    round(300)?;
+    let mut after = 0;
+    let back = wait_for(std::time::Duration::from_secs(3), || {
+        after = proc::MemInfo::read().map_or(0, |m| m.get("MemFree"));
+        after + 12 * M > before
+    });
+    check!(back, "MemFree {before} before, {after} after 300 rounds");
+    Ok(())
+}
+
 fn main() -> std::process::ExitCode {
     ktap::run(cases![
         create_destroy,
@@ -266,5 +291,6 @@ fn main() -> std::process::ExitCode {
         state_is_output,
         destroy_with_mappings,
         close_with_mappings,
+        tables_come_back,
     ])
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! What is told of a call.
 
+use e2e::child::Child;
 use e2e::reclaim::*;
 use e2e::sysfs::{claim, reclaim};
 use e2e::*;
@@ -25,5 +26,26 @@ pub fn tracepoints() -> Res {
     let swaps = NoSwap::new()?;
     err!(reclaim(c.pid), sys::ENOSPC);
     drop(swaps);
+    Ok(())
+}
+
+/// Of two writers for the same process the second waits for what the first is doing: neither takes
+/// pages from the other, and both are told that all is done.
+pub fn two_writers() -> Res {
+    need()?;
+    let mut c = Child::holder()?;
+    c.call("bo 0xc00000 2 0 1")?;
+    for round in 0..3 {
+        let pid = c.pid;
+        let both: Vec<_> = (0..2)
+            .map(|_| std::thread::spawn(move || reclaim(pid)))
+            .collect();
+        for w in both {
+            let r = w.join().map_err(|_| "thread".to_string())?;
+            check!(r.is_ok(), "round {round}: {r:?}");
+        }
+        eq!(c.resident()?, 0);
+        c.call("check 0")?;
+    }
     Ok(())
 }

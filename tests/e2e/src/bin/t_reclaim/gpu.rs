@@ -183,8 +183,30 @@ pub fn gpu_side() -> Res {
     Ok(())
 }
 
-/// Making a VM resident brings its memory back, or a claim does; the tables then say the same as
-/// before.
+/// A VM that gets a slot gets its memory back with it.
+pub fn slot_restores() -> Res {
+    need()?;
+    let sw = VmResident::need()?;
+    let mut model = Model::need()?;
+    let d = ok!(Dev::open());
+    let vm = ok!(d.vm());
+    for i in 0..2u64 {
+        let h = ok!(d.bo(3 * M, BO_WB_MMAP, if i == 0 { vm } else { 0 }));
+        pattern::fill(&ok!(d.mmap(h, 3 * M)), 8 + i);
+        ok!(d.map(vm, h, 0, va(i), 3 * M));
+    }
+    ok!(reclaim(getpid()));
+    eq!(ok!(d.fdinfo()).resident(), 0);
+    let slot = sw.on(getpid(), vm)?;
+    eq!(ok!(d.fdinfo()).resident(), 6 * M);
+    for i in 0..2 {
+        model.check(slot, va(i), 3 * M, 8 + i)?;
+    }
+    ok!(sw.set(getpid(), vm, false));
+    Ok(())
+}
+
+/// A claim brings the memory of a VM without a slot back; the tables then say the same as before.
 pub fn reclaimed_while_idle() -> Res {
     need()?;
     let sw = VmResident::need()?;

@@ -8,15 +8,15 @@ mod scale;
 mod swap;
 mod whose;
 
-use calls::tracepoints;
+use calls::{tracepoints, two_writers};
 use e2e::*;
-use gpu::{gpu_side, reclaimed_while_idle, sparse, use_evicted};
+use gpu::{gpu_side, reclaimed_while_idle, slot_restores, sparse, use_evicted};
 use memory::{
     claim_restores, cpu_fault_restores, cycles, many_small, memory_comes_free, never_touched, twice,
 };
 use scale::parts_are_linear;
 use swap::{claim_eio, claim_enomem, reclaim_eio, swap_full, swapoff_after};
-use whose::{exported_and_imported_stay, foreign_shared_stays};
+use whose::{exported_and_imported_stay, foreign_shared_stays, named_stays};
 
 fn main() -> std::process::ExitCode {
     ktap::run(cases![limit 120;
@@ -27,6 +27,7 @@ fn main() -> std::process::ExitCode {
         twice,
         foreign_shared_stays,
         exported_and_imported_stay,
+        named_stays,
         swapoff_after,
         use_evicted,
         never_touched,
@@ -34,11 +35,13 @@ fn main() -> std::process::ExitCode {
         many_small,
         gpu_side,
         reclaimed_while_idle,
+        slot_restores,
         claim_eio,
         reclaim_eio,
         claim_enomem,
         swap_full,
         parts_are_linear,
         tracepoints,
+        two_writers,
     ])
 }

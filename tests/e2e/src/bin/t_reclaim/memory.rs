@@ -70,18 +70,16 @@ pub fn cpu_fault_restores() -> Res {
     Ok(())
 }
 
-/// A claim brings all back that was mapped; contents are right.
+/// A claim brings all back, mapped or not; contents are right.
 pub fn claim_restores() -> Res {
     need()?;
     let mut c = target(2 * M)?;
     ok!(reclaim(c.pid));
     eq!(c.resident()?, 0);
     ok!(claim(c.pid));
-    // Mapped on the GPU: all but number 4.
-    let r = c.resident()?;
-    check!(r >= 14 * M, "{r} of {} resident", 16 * M);
+    eq!(c.resident()?, 16 * M);
     for b in Gems::read()?.of(c.pid) {
-        if b.label.starts_with("e2e-") && !b.label.starts_with("e2e-unmapped") {
+        if b.label.starts_with("e2e-") {
             check!(
                 b.resident == b.size,
                 "{}: {} of {}",

@@ -56,6 +56,28 @@ pub fn foreign_shared_stays() -> Res {
     Ok(())
 }
 
+/// A buffer with a global name stays: whoever knows the name can open it.
+pub fn named_stays() -> Res {
+    need()?;
+    let f = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/dri/card0")
+        .map_err(|e| format!("card0: {e}"))?;
+    let d = Dev::from_fd(f.into());
+    let h = ok!(d.bo(M, BO_WB_MMAP, 0));
+    ok!(d.label(h, "e2e-named"));
+    let m = ok!(d.mmap(h, M));
+    pattern::fill(&m, 1);
+    let mut name = GemFlink { handle: h, name: 0 };
+    ok!(d.call(&mut name));
+    ok!(reclaim(getpid()));
+    let g = gem("e2e-named")?;
+    eq!((g.resident, g.evictions), (M, 0));
+    pattern::check(&m, 1)?;
+    Ok(())
+}
+
 /// Exported and imported buffers stay.
 pub fn exported_and_imported_stay() -> Res {
     need()?;
