@@ -251,19 +251,20 @@ fn close_with_mappings() -> Res {
     Ok(())
 }
 
-/// Memory for page tables that was set aside and not needed comes back at once.
+/// Memory of page tables that an unmap empties comes back at once.
 fn tables_come_back() -> Res {
     let d = ok!(Dev::open());
     let vm = ok!(d.vm());
+    let h = ok!(d.bo(32 * M + PAGE, BO_NO_MMAP, vm));
     let round = |n: u64| -> Res {
         for _ in 0..n {
-            // 32 tables of the last level for each, of which blocks of the dummy need none.
-            ok!(d.bind1(vm, Op::sparse(1 << 32, 64 * M)));
-            ok!(d.unmap(vm, 1 << 32, 64 * M));
+            // With pages, because of the offset: 16 tables of the last level.
+            ok!(d.map(vm, h, PAGE, 1 << 32, 32 * M));
+            ok!(d.unmap(vm, 1 << 32, 32 * M));
         }
         Ok(())
     };
-    round(20)?;
+    round(10)?;
     proc::drop_caches();
     let before = ok!(proc::MemInfo::read()).get("MemFree");
     round(300)?;

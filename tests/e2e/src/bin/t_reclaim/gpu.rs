@@ -206,6 +206,30 @@ pub fn slot_restores() -> Res {
     Ok(())
 }
 
+/// What is left of an evicted mapping that was cut comes back, also beside a mapping of the same
+/// buffer that was made meanwhile and is there.
+pub fn parts_beside_others() -> Res {
+    need()?;
+    let sw = VmResident::need()?;
+    let mut model = Model::need()?;
+    let d = ok!(Dev::open());
+    let vm = ok!(d.vm());
+    let h = ok!(d.bo(M, BO_WB_MMAP, vm));
+    pattern::fill(&ok!(d.mmap(h, M)), 8);
+    ok!(d.map(vm, h, 0, va(0), M));
+    ok!(reclaim(getpid()));
+    ok!(d.map(vm, h, 0, va(1), M));
+    ok!(d.unmap(vm, va(0) + 64 * K, 64 * K));
+    ok!(claim(getpid()));
+    let slot = sw.on(getpid(), vm)?;
+    model.check(slot, va(1), M, 8)?;
+    model.check(slot, va(0), 64 * K, 8)?;
+    model.check(slot, va(0) + 128 * K, M - 128 * K, 8 + 128 * K / 8)?;
+    check!(model.translate(slot, va(0) + 64 * K, "r")?.pa().is_none());
+    ok!(sw.set(getpid(), vm, false));
+    Ok(())
+}
+
 /// A claim brings the memory of a VM without a slot back; the tables then say the same as before.
 pub fn reclaimed_while_idle() -> Res {
     need()?;

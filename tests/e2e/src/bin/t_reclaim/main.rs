@@ -10,7 +10,9 @@ mod whose;
 
 use calls::{tracepoints, two_writers};
 use e2e::*;
-use gpu::{gpu_side, reclaimed_while_idle, slot_restores, sparse, use_evicted};
+use gpu::{
+    gpu_side, parts_beside_others, reclaimed_while_idle, slot_restores, sparse, use_evicted,
+};
 use memory::{
     claim_restores, cpu_fault_restores, cycles, many_small, memory_comes_free, never_touched, twice,
 };
@@ -36,6 +38,7 @@ fn main() -> std::process::ExitCode {
         gpu_side,
         reclaimed_while_idle,
         slot_restores,
+        parts_beside_others,
         claim_eio,
         reclaim_eio,
         claim_enomem,
