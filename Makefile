@@ -11,7 +11,7 @@ PATCHES ?= yes
 export KERNEL PATCHES DRIVER CMD SHARE MEM SWAP CPUS ICOUNT TIMEOUT BOARD APPEND LOG RUN KO LONG ONLY
 export LINUX PANTHOR_CACHE DEBIAN_MIRROR JOBS
 
-.PHONY: all module install setup vm demo test bench check format clean prune help
+.PHONY: all module install setup vm demo test mutants bench check format clean prune help
 
 ifdef KDIR
 
@@ -67,6 +67,10 @@ bench:
 test:
 	@$(ENV)/setup all
 	@$(ENV)/test
+
+mutants:
+	@$(ENV)/setup all
+	@tests/mutants/run
 
 check:
 	@$(ENV)/setup kernel
