@@ -136,6 +136,8 @@ impl PanthorPlatformDriver {
         )?;
 
         let coherent = info.is_coherent();
+        let shrinker = shrinker::Unregistered::new()?;
+        let of_lists = &shrinker;
         let fw = Arc::pin_init(Fw::new(regs.clone()), GFP_KERNEL)?;
         let drm_dev = UnregisteredDevice::<PanthorDriver>::new(
             dev,
@@ -146,7 +148,7 @@ impl PanthorPlatformDriver {
                 gpu,
                 slots,
                 mmu <- MmuDevice::new(),
-                gem <- GemDevice::new(coherent),
+                gem <- GemDevice::new(coherent, of_lists),
                 fw,
                 freq,
             }? Error),
@@ -158,7 +160,7 @@ impl PanthorPlatformDriver {
         panthor_irq::request(pdev, c"job", c"panthor-job", data.fw.clone())?;
         panthor_irq::request(pdev, c"mmu", c"panthor-mmu", data.slots.clone())?;
 
-        Self::make_known(dev, data.clone(), drm_dev).inspect_err(|_| take_apart(&data))
+        Self::make_known(dev, data.clone(), drm_dev, shrinker).inspect_err(|_| take_apart(&data))
     }
 
     /// Powers the GPU up and tells everybody about it; user space comes last.
@@ -166,11 +168,12 @@ impl PanthorPlatformDriver {
         parent: &device::Device<Bound>,
         dev: ARef<PanthorDevice>,
         unregistered: UnregisteredDevice<PanthorDriver>,
+        shrinker: shrinker::Unregistered<PanthorDevice>,
     ) -> Result<Known> {
         dev.gpu.resume()?;
         dev.slots.resume()?;
 
-        let shrinker = panthor_gem::register_shrinker(&dev)?;
+        let shrinker = shrinker.register(dev.clone());
         let attributes = panthor_sysfs::add(parent, dev.clone())?;
         let registration = Registration::new(parent, unregistered)?;
 

@@ -31,10 +31,31 @@ use crate::{
     panthor_file::PanthorFile,
     panthor_gem::PanthorBo,
 };
-use kernel::{io::PhysAddr, prelude::*, sync::Arc};
+use kernel::{io::PhysAddr, platform, prelude::*, sync::Arc, InPlaceModule};
 
-kernel::module_platform_driver! {
-    type: PanthorPlatformDriver,
+/// What the module has.
+#[pin_data]
+struct DriverModule {
+    #[pin]
+    _driver: kernel::driver::Registration<platform::Adapter<PanthorPlatformDriver>>,
+    /// Goes after the driver, whose buffers use it.
+    _lru_entries: drm::gem::EntryCache,
+}
+
+impl InPlaceModule for DriverModule {
+    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            _lru_entries: drm::gem::EntryCache::new()?,
+            _driver <- kernel::driver::Registration::new(
+                <Self as kernel::ModuleMetadata>::NAME,
+                module,
+            ),
+        })
+    }
+}
+
+module! {
+    type: DriverModule,
     name: "panthor",
     authors: ["panthor in Rust developers"],
     description: "DRM driver for Arm Mali CSF GPUs",

@@ -27,7 +27,11 @@ pub(crate) use self::{
     object_set::ObjectSet,
     reclaim_state::ReclaimState,
 };
-use crate::kernel_ext::{drm::gem::Lru, registry::Registry, shrinker::Registration};
+use crate::kernel_ext::{
+    drm::gem::{Lru, LISTS},
+    registry::Registry,
+    shrinker::Unregistered,
+};
 
 #[cfg(CONFIG_KUNIT)]
 use crate::kernel_ext::test_fence::TestFence;
@@ -46,8 +50,6 @@ pub(crate) struct GemDevice {
     /// Buffers with memory, by how easy it is to give up.
     #[pin]
     pub(crate) lists: ReclaimLists,
-    /// CPU pages of buffers that a GPU address space has mapped; a hint for the shrinker.
-    pub(crate) gpu_mapped_pages: Atomic<i64>,
     /// CPU pages that the last scan of the shrinker gave up, for debugfs.
     pub(crate) last_scan: Atomic<u64>,
     /// Scans without success in a row, while something was left that might be evicted later.
@@ -77,24 +79,39 @@ pub(crate) struct ReclaimLists {
     pub(crate) gpu_shared: Lru<PanthorBo>,
 }
 
+impl ReclaimLists {
+    /// All of them, the easiest first.
+    pub(crate) fn in_order(&self) -> [&Lru<PanthorBo>; LISTS] {
+        [
+            &self.unused,
+            &self.cpu_mapped,
+            &self.gpu_mapped,
+            &self.gpu_shared,
+        ]
+    }
+}
+
 impl GemDevice {
     /// The state of a device without buffers.
-    pub(crate) fn new(coherent: bool) -> impl PinInit<Self> {
-        pin_init!(Self {
+    /// Their memory is given up by `shrinker`. `ENOMEM`.
+    pub(crate) fn new(
+        coherent: bool,
+        shrinker: &Unregistered<PanthorDevice>,
+    ) -> impl PinInit<Self, Error> + '_ {
+        try_pin_init!(Self {
             all <- Registry::new(),
-            lists <- pin_init!(ReclaimLists {
-                unused <- Lru::new(),
-                cpu_mapped <- Lru::new(),
-                gpu_mapped <- Lru::new(),
-                gpu_shared <- Lru::new(),
-            }),
-            gpu_mapped_pages: Atomic::new(0),
+            lists <- try_pin_init!(ReclaimLists {
+                unused <- Lru::new(shrinker),
+                cpu_mapped <- Lru::new(shrinker),
+                gpu_mapped <- Lru::new(shrinker),
+                gpu_shared <- Lru::new(shrinker),
+            }? Error),
             last_scan: Atomic::new(0),
             fruitless_scans: Atomic::new(0),
             #[cfg(CONFIG_KUNIT)]
             busy <- kernel::new_mutex!(None, "GemDevice::busy"),
             coherent,
-        })
+        }? Error)
     }
 }
 
@@ -109,12 +126,4 @@ pub(crate) fn use_huge_pages(dev: &PanthorDevice) {
         Ok(()) => dev_info!(dev.parent(), "Using transparent huge pages\n"),
         Err(e) => dev_warn!(dev.parent(), "Cannot use transparent huge pages: {e:?}\n"),
     }
-}
-
-/// Starts to give memory up when the kernel asks for it, until the result is dropped.
-pub(crate) fn register_shrinker(
-    dev: &kernel::sync::aref::ARef<PanthorDevice>,
-) -> Result<Registration<PanthorDevice>> {
-    crate::kernel_ext::swap::teach_lock_order(dev);
-    Registration::new(dev.clone())
 }

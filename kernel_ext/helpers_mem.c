@@ -11,13 +11,17 @@
 #include <linux/io-pgtable.h>
 #include <linux/iosys-map.h>
 #include <linux/kmemleak.h>
+#include <linux/list_lru.h>
+#include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/huge_mm.h>
 #include <linux/pagemap.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/shmem_fs.h>
+#include <linux/shrinker.h>
 #include <linux/sizes.h>
+#include <linux/slab.h>
 #include <linux/swap.h>
 #include <linux/vmalloc.h>
 
@@ -406,12 +410,78 @@ bool kx_may_block(gfp_t gfp)
 	return (gfp & __GFP_KSWAPD_RECLAIM) && current_is_kswapd();
 }
 
-/* Tells lockdep at load that @lock is taken in reclaim, before the first time it happens. */
-void kx_teach_reclaim_order(struct mutex *lock)
+/*
+ * Free swap space that the pages of a cgroup may use, as mem_cgroup_get_nr_swap_pages(), which
+ * modules do not get.
+ */
+long kx_memcg_swap_pages(struct mem_cgroup *memcg)
 {
-	fs_reclaim_acquire(GFP_KERNEL);
-	might_lock(lock);
-	fs_reclaim_release(GFP_KERNEL);
+	long free = get_nr_swap_pages();
+
+#ifdef CONFIG_MEMCG
+	if (mem_cgroup_disabled() || !cgroup_subsys_on_dfl(memory_cgrp_subsys))
+		return free;
+	for (; memcg && !mem_cgroup_is_root(memcg); memcg = parent_mem_cgroup(memcg))
+		free = min_t(long, free,
+			     READ_ONCE(memcg->swap.max) - page_counter_read(&memcg->swap));
+#endif
+	return free;
+}
+
+const unsigned int KX_SHRINKER_FLAGS = SHRINKER_MEMCG_AWARE | SHRINKER_NUMA_AWARE;
+
+static struct kmem_cache *kx_lru_entry_cache;
+
+/* What is allocated from it is charged to a cgroup, and so has one. */
+int kx_lru_entry_cache_create(size_t size)
+{
+	kx_lru_entry_cache = kmem_cache_create("panthor_gem_lru_entry", size, 0, SLAB_ACCOUNT,
+					       NULL);
+	return kx_lru_entry_cache ? 0 : -ENOMEM;
+}
+
+void kx_lru_entry_cache_destroy(void)
+{
+	kmem_cache_destroy(kx_lru_entry_cache);
+}
+
+void *kx_lru_entry_alloc(struct list_lru *lru)
+{
+	return kmem_cache_alloc_lru(kx_lru_entry_cache, lru, GFP_KERNEL);
+}
+
+void kx_lru_entry_free(void *entry)
+{
+	kmem_cache_free(kx_lru_entry_cache, entry);
+}
+
+unsigned long kx_list_lru_count(struct list_lru *lru)
+{
+	return list_lru_count(lru);
+}
+
+void kx_list_lru_walk(struct list_lru *lru, list_lru_walk_cb callback, void *arg,
+		      unsigned long nr_to_walk)
+{
+	int nid;
+
+	/* Not list_lru_walk(), whose end of the count is that of an unsigned number. */
+	for_each_node_state(nid, N_NORMAL_MEMORY) {
+		if (!nr_to_walk)
+			break;
+		list_lru_walk_node(lru, nid, callback, arg, &nr_to_walk);
+	}
+}
+
+void kx_list_lru_unlock(struct list_lru_one *list)
+{
+	spin_unlock(&list->lock);
+}
+
+void kx_list_lru_rotate_and_unlock(struct list_head *entry, struct list_lru_one *list)
+{
+	list_move_tail(entry, &list->list);
+	spin_unlock(&list->lock);
 }
 
 unsigned long kx_gem_nr_cached_pages(struct drm_gem_object *obj)

@@ -8,6 +8,7 @@
 
 #include <linux/dma-direction.h>
 #include <linux/io-pgtable.h>
+#include <linux/list_lru.h>
 #include <linux/mm_types.h>
 #include <linux/types.h>
 
@@ -19,6 +20,7 @@ struct drm_exec;
 struct drm_gem_object;
 struct drm_gpuvm;
 struct iosys_map;
+struct mem_cgroup;
 struct sg_table;
 struct vm_fault;
 
@@ -94,7 +96,17 @@ void kx_list_move_tail(struct list_head *entry, struct list_head *head);
 /* Reclaim */
 long kx_get_nr_swap_pages(void);
 bool kx_may_block(gfp_t gfp);
-void kx_teach_reclaim_order(struct mutex *lock);
+long kx_memcg_swap_pages(struct mem_cgroup *memcg);
+extern const unsigned int KX_SHRINKER_FLAGS;
+int kx_lru_entry_cache_create(size_t size);
+void kx_lru_entry_cache_destroy(void);
+void *kx_lru_entry_alloc(struct list_lru *lru);
+void kx_lru_entry_free(void *entry);
+unsigned long kx_list_lru_count(struct list_lru *lru);
+void kx_list_lru_walk(struct list_lru *lru, list_lru_walk_cb callback, void *arg,
+		      unsigned long nr_to_walk);
+void kx_list_lru_unlock(struct list_lru_one *list);
+void kx_list_lru_rotate_and_unlock(struct list_head *entry, struct list_lru_one *list);
 unsigned long kx_gem_nr_cached_pages(struct drm_gem_object *obj);
 long kx_gem_reclaim_range(struct drm_gem_object *obj, pgoff_t start, pgoff_t end);
 bool kx_fatal_signal_pending(void);

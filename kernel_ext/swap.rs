@@ -4,7 +4,7 @@
 //!
 //! C header: [`include/linux/swap.h`](srctree/include/linux/swap.h)
 
-use super::{bindings, drm};
+use super::{bindings, shrinker::Scope};
 
 /// How many free pages of swap space there are.
 pub(crate) fn free_pages() -> usize {
@@ -13,11 +13,17 @@ pub(crate) fn free_pages() -> usize {
     usize::try_from(count).unwrap_or(0)
 }
 
-/// Tells lockdep that the locks of a device's lists of objects are taken in reclaim, so that an
-/// allocation under one of them is reported even if memory is never short.
-pub(crate) fn teach_lock_order<D: drm::Driver>(dev: &drm::Device<D>) {
-    // SAFETY: The device is valid, and so is its mutex.
-    unsafe { bindings::kx_teach_reclaim_order(&raw mut (*dev.as_raw()).gem_lru_mutex) };
+/// How many pages of swap space are free for the memory that a shrinker is asked for: a cgroup may
+/// have a limit.
+pub(crate) fn free_pages_for(scope: Scope<'_>) -> usize {
+    match scope {
+        Scope::All => free_pages(),
+        Scope::Group(group) => {
+            // SAFETY: The cgroup is valid, and so are those above it.
+            let count = unsafe { bindings::kx_memcg_swap_pages(group.as_raw()) };
+            usize::try_from(count).unwrap_or(0)
+        }
+    }
 }
 
 /// Runs `f` as if memory were being reclaimed, so that lockdep sees whatever it takes as locks of

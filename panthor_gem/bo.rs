@@ -12,7 +12,7 @@ use super::{
 use crate::{
     kernel_ext::{
         drm::{
-            gem::{self, Busy, DmaBufOps, Locked, ResvObject},
+            gem::{self, Busy, DmaBufOps, Locked, Lru, ResvObject, LISTS},
             gpuvm::MappingsLocked,
         },
         mutex::lock_interruptible,
@@ -169,8 +169,8 @@ impl gem::DriverObject for PanthorBo {
         &dev.gem.all
     }
 
-    fn freed(bo: &Bo) {
-        reclaim_state::forget(bo);
+    fn lists(dev: &PanthorDevice) -> [&Lru<Self>; LISTS] {
+        dev.gem.lists.in_order()
     }
 
     fn open(bo: ARef<Bo>, file: Arc<PanthorFile>) -> Result {

@@ -5,7 +5,7 @@
 
 use super::{Bo, BoKind, ReclaimState};
 use crate::{
-    kernel_ext::shrinker::{Shrink, ShrinkControl},
+    kernel_ext::shrinker::{Scope, Shrink, ShrinkControl},
     PanthorDevice,
 };
 use kernel::{prelude::*, seq_file::SeqFile, seq_print, str::BStr, sync::atomic::Relaxed};
@@ -141,6 +141,7 @@ pub(crate) fn set_shrink(dev: &PanthorDevice, text: &str) -> Result {
     .map_err(|_| EINVAL)?;
     crate::kernel_ext::swap::as_reclaim(|| {
         dev.scan(ShrinkControl {
+            scope: Scope::All,
             nr_to_scan,
             may_block: true,
         })

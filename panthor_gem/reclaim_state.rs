@@ -3,12 +3,13 @@
 
 //! How easily the memory of a buffer can be given up.
 
-use super::{Bo, PanthorBo};
+use super::PanthorBo;
+#[cfg(doc)]
+use super::ReclaimLists;
 use crate::kernel_ext::drm::{
-    gem::{Locked, Lru},
+    gem::Locked,
     gpuvm::{GpuMappings, MappingsLocked},
 };
-use kernel::{page::PAGE_SIZE, sync::atomic::Relaxed};
 
 /// How easily the memory of a buffer can be given up: the first one the easiest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,8 +38,15 @@ impl ReclaimState {
         }
     }
 
-    fn is_gpu_mapped(self) -> bool {
-        matches!(self, Self::GpuMapped | Self::GpuShared)
+    /// The place of such buffers in [`ReclaimLists::in_order`].
+    fn list(self) -> Option<usize> {
+        match self {
+            Self::Unused => Some(0),
+            Self::CpuMapped => Some(1),
+            Self::GpuMapped => Some(2),
+            Self::GpuShared => Some(3),
+            Self::Unreclaimable => None,
+        }
     }
 }
 
@@ -50,34 +58,7 @@ pub(super) fn update(bo: &Locked<'_, PanthorBo>, mappings: &MappingsLocked<'_, P
         mappings.count(),
         bo.is_cpu_mapped(),
     );
-    let old = bo.set_reclaim_state(new);
-    if new == old {
-        return;
+    if bo.set_reclaim_state(new) != new {
+        bo.move_to_list(new.list());
     }
-    count(bo, old, new);
-    let lists = &bo.dev().gem.lists;
-    match new {
-        ReclaimState::Unused => lists.unused.move_tail(bo),
-        ReclaimState::CpuMapped => lists.cpu_mapped.move_tail(bo),
-        ReclaimState::GpuMapped => lists.gpu_mapped.move_tail(bo),
-        ReclaimState::GpuShared => lists.gpu_shared.move_tail(bo),
-        ReclaimState::Unreclaimable => Lru::remove(bo),
-    }
-}
-
-/// A buffer is about to be freed: no list knows it any more.
-pub(super) fn forget(bo: &Bo) {
-    let old = bo.set_reclaim_state(ReclaimState::Unreclaimable);
-    count(bo, old, ReclaimState::Unreclaimable);
-    Lru::remove(bo);
-}
-
-fn count(bo: &Bo, old: ReclaimState, new: ReclaimState) {
-    let pages = i64::try_from(bo.size() / PAGE_SIZE).unwrap_or(0);
-    let change = match (old.is_gpu_mapped(), new.is_gpu_mapped()) {
-        (false, true) => pages,
-        (true, false) => -pages,
-        _ => return,
-    };
-    bo.dev().gem.gpu_mapped_pages.add(change, Relaxed);
 }

@@ -3,11 +3,10 @@
 
 //! What the driver gives up when the kernel is short of memory.
 
-use super::{GemDevice, PanthorBo};
 use crate::{
     kernel_ext::{
-        drm::gem::{Busy, Lru},
-        shrinker::{Scanned, Shrink, ShrinkControl},
+        drm::gem::{Busy, LISTS},
+        shrinker::{Count, Scanned, Shrink, ShrinkControl},
         swap,
     },
     PanthorDevice,
@@ -17,46 +16,41 @@ use kernel::{
     sync::atomic::{Full, Relaxed},
 };
 
-impl GemDevice {
-    /// CPU pages that a scan could give up.
-    fn count(&self, control: ShrinkControl) -> usize {
-        // The content is needed: without swap space there is nowhere to put it.
-        if swap::free_pages() == 0 {
-            return 0;
-        }
-        let easy = self.lists.unused.pages() + self.lists.cpu_mapped.pages();
-        if !control.may_block {
-            return easy;
-        }
-        let mapped = self.gpu_mapped_pages.load(Relaxed);
-        easy.saturating_add(usize::try_from(mapped).unwrap_or(0))
-    }
-}
+/// Whether the GPU may be using the buffers of each list.
+const BUSY: [Busy; LISTS] = [Busy::Never, Busy::Never, Busy::Wait, Busy::Wait];
 
 impl Shrink for PanthorDevice {
     const NAME: &'static CStr = c"drm-panthor-gem";
 
-    fn count(&self, control: ShrinkControl) -> usize {
-        self.gem.count(control)
+    fn count(&self, control: ShrinkControl<'_>) -> Count {
+        let lists = self.gem.lists.in_order();
+        if lists.iter().all(|list| list.is_empty(control.scope)) {
+            return Count::Empty;
+        }
+        // The content is needed: what has no place in swap space would be evicted for nothing.
+        let mut pages = 0usize;
+        let room = swap::free_pages_for(control.scope);
+        for (list, busy) in lists.into_iter().zip(BUSY) {
+            if pages >= room || (busy == Busy::Wait && !control.may_block) {
+                break;
+            }
+            pages = pages.saturating_add(list.pages(control.scope));
+        }
+        Count::Objects(pages.min(room))
     }
 
-    fn scan(&self, control: ShrinkControl) -> Scanned {
+    fn scan(&self, control: ShrinkControl<'_>) -> Scanned {
         let gem = &self.gem;
-        let lists: [(&Lru<PanthorBo>, Busy); 4] = [
-            (&gem.lists.unused, Busy::Never),
-            (&gem.lists.cpu_mapped, Busy::Never),
-            (&gem.lists.gpu_mapped, Busy::Wait),
-            (&gem.lists.gpu_shared, Busy::Wait),
-        ];
         let mut freed = 0usize;
         let mut remaining = 0;
 
-        if swap::free_pages() > 0 {
-            for (list, busy) in lists {
+        if swap::free_pages_for(control.scope) > 0 {
+            for (list, busy) in gem.lists.in_order().into_iter().zip(BUSY) {
                 if freed >= control.nr_to_scan || (busy == Busy::Wait && !control.may_block) {
                     break;
                 }
-                freed += list.scan(self, control.nr_to_scan - freed, &mut remaining, busy);
+                let wanted = control.nr_to_scan - freed;
+                freed += list.scan(control.scope, wanted, &mut remaining, busy);
             }
         }
         gem.last_scan.store(freed as u64, Relaxed);

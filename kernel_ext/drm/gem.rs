@@ -29,10 +29,13 @@ pub(in crate::kernel_ext) use self::backing::stable_segments;
 pub(super) use self::prime::{prime_import, prime_import_sg_table};
 pub(crate) use self::{
     backing::{Pinned, Segments},
-    lru::{Busy, Lru},
+    lru::{Busy, EntryCache, Lru},
     object::{Locked, Object, ResvObject},
     prime::DmaBufOps,
 };
+
+/// How many lists a device sorts its objects into.
+pub(crate) const LISTS: usize = 4;
 
 /// A driver's type of buffer object: the data it adds to an [`Object`], and what it decides.
 pub(crate) trait DriverObject: Sized + Send + Sync + 'static {
@@ -51,9 +54,8 @@ pub(crate) trait DriverObject: Sized + Send + Sync + 'static {
     /// The list of all objects of a device.
     fn registry(dev: &Device<Self::Driver>) -> &Registry<Object<Self>>;
 
-    /// The last reference of an object is gone. No lock may be waited for that is held while
-    /// memory is allocated: the shrinker may have dropped it.
-    fn freed(_obj: &Object<Self>) {}
+    /// The lists of a device for objects whose memory could be given up.
+    fn lists(dev: &Device<Self::Driver>) -> [&Lru<Self>; LISTS];
 
     /// A file gets a handle on the object; an error refuses it.
     fn open(obj: ARef<Object<Self>>, file: Arc<<Self::Driver as Driver>::File>) -> Result;

@@ -96,6 +96,7 @@ impl<T: DriverObject> Locked<'_, T> {
             Backing::Gone => return Err(ENODEV),
             _ => return Ok(()),
         }
+        self.make_entries()?;
         // SAFETY: The object has a shmem file: others are never `Empty`.
         let pages = from_gem_ptr(unsafe { bindings::drm_gem_get_pages(self.as_raw()) })?;
         self.set_backing(Backing::Pages(pages));

@@ -5,6 +5,7 @@
 use super::{
     super::{device::Device, driver::Driver, file::File, gpuvm::with_mappings},
     backing::Backing,
+    lru::Entries,
     mmap, prime, DriverObject,
 };
 use crate::kernel_ext::{bindings, registry};
@@ -107,7 +108,7 @@ impl Drop for ResvGuard<'_> {
 /// # Invariants
 ///
 /// * `obj` is initialised and the object is alive while its reference count is not zero.
-/// * `backing` is accessed with the reservation lock held, or by the only owner left.
+/// * `backing` and `entries` are accessed with the reservation lock held, or by the only owner left.
 /// * `pins` goes from and to zero with the reservation lock held.
 #[repr(C)]
 #[pin_data]
@@ -115,6 +116,8 @@ pub(crate) struct Object<T: DriverObject> {
     #[pin]
     obj: Opaque<bindings::drm_gem_object>,
     pub(super) backing: UnsafeCell<Backing>,
+    /// Its places in the lists of the device; none before it had pages.
+    pub(super) entries: UnsafeCell<Option<Entries<T>>>,
     /// How many need the pages to stay where they are.
     pub(super) pins: Atomic<i32>,
     /// How many CPU mappings there are.
@@ -166,6 +169,7 @@ impl<T: DriverObject> Object<T> {
             try_pin_init!(Self {
                 obj: Opaque::zeroed(),
                 backing: UnsafeCell::new(backing),
+                entries: UnsafeCell::new(None),
                 pins: Atomic::new(0),
                 cpu_maps: Atomic::new(0),
                 evictions: Atomic::new(0),
@@ -431,7 +435,7 @@ impl<T: DriverObject> Object<T> {
         // SAFETY: The last reference is gone, so that the object is ours alone. The shrinker may
         // have dropped it, which must not wait for the reservation lock: it is not needed here.
         unsafe {
-            T::freed(&*this);
+            Locked::new(&*this).move_to_list(None);
             Locked::new(&*this).release_backing();
             if let Some(id) = *(*this).id.get() {
                 T::registry((*this).dev()).remove(id);
