@@ -2,6 +2,7 @@
 //! What the guest test programs share: the uAPI, a KTAP harness, helper processes, the control
 //! channel of the GPU model, and readers of the kernel's accounting files.
 
+pub mod cgroup;
 pub mod child;
 pub mod debugfs;
 pub mod drm;
