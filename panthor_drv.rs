@@ -152,8 +152,8 @@ impl drm::Driver for PanthorDriver {
         },
     ];
 
-    fn open(dev: &PanthorDevice) -> Result<Arc<PanthorFile>> {
-        PanthorFile::new(dev)
+    fn open(_dev: &PanthorDevice) -> Result<Arc<PanthorFile>> {
+        PanthorFile::new()
     }
 
     fn postclose(_dev: &PanthorDevice, file: Arc<PanthorFile>) {

@@ -46,7 +46,7 @@ pub(crate) struct PanthorFile {
 
 impl PanthorFile {
     /// A file was opened.
-    pub(crate) fn new(dev: &PanthorDevice) -> Result<Arc<Self>> {
+    pub(crate) fn new() -> Result<Arc<Self>> {
         // A 32-bit process can only express offsets of 44 bits.
         let user_mmio_offset = if in_compat_syscall() {
             USER_MMIO_OFFSET_32BIT
@@ -55,9 +55,9 @@ impl PanthorFile {
         };
 
         Arc::pin_init(
-            try_pin_init!(Self {
+            pin_init!(Self {
                 user_mmio_offset: Atomic::new(user_mmio_offset),
-                vms <- VmPool::new(dev)?,
+                vms <- VmPool::new(),
                 objects <- ObjectSet::new(),
             }),
             GFP_KERNEL,

@@ -109,7 +109,10 @@ impl BindOp {
                 range,
                 flags,
                 bo: None,
-            } => vm.map(vm.dummy().clone(), 0, addr, range, flags, prealloc),
+            } => {
+                let dummy = file.driver().vms.dummy(file.device())?;
+                vm.map(dummy, 0, addr, range, flags, prealloc)
+            }
             Self::Map {
                 addr,
                 range,

@@ -3,7 +3,7 @@
 
 //! The VMs of a file, by their ids.
 
-use super::vm::Vm;
+use super::{prot::SPARSE_PERIOD, vm::Vm};
 use crate::{
     kernel_ext::task,
     panthor_gem::{Bo, BoKind, PanthorBo},
@@ -12,7 +12,11 @@ use crate::{
 use kernel::{
     new_mutex,
     prelude::*,
-    sync::{aref::ARef, Arc, Mutex},
+    sync::{
+        aref::ARef,
+        atomic::{Atomic, Relaxed},
+        Arc, Mutex,
+    },
     xarray::{AllocKind, XArray},
 };
 
@@ -33,6 +37,8 @@ pub(crate) struct Pool<T: Send + Sync + 'static> {
     /// `xa_lock` up to allocate.
     #[pin]
     adding: Mutex<()>,
+    /// No id above this one was ever given out. Most pools have few objects.
+    highest: Atomic<usize>,
 }
 
 impl<T: Send + Sync + 'static> Pool<T> {
@@ -41,6 +47,7 @@ impl<T: Send + Sync + 'static> Pool<T> {
         pin_init!(Self {
             array <- XArray::new(AllocKind::Alloc1),
             adding <- new_mutex!((), "Pool::adding"),
+            highest: Atomic::new(0),
         })
     }
 
@@ -55,6 +62,10 @@ impl<T: Send + Sync + 'static> Pool<T> {
         array
             .store(id, object, GFP_KERNEL)
             .map_err(|store| store.error)?;
+        // Under `xa_lock`, as looking at all objects is.
+        if id > self.highest.load(Relaxed) {
+            self.highest.store(id, Relaxed);
+        }
         Ok(id)
     }
 
@@ -73,7 +84,7 @@ impl<T: Send + Sync + 'static> Pool<T> {
         // Nothing can be allocated under the spin lock; a pool has few objects.
         let mut all = KVec::with_capacity(MAX_VMS, GFP_KERNEL)?;
         let array = self.array.lock();
-        for id in 1..=MAX_VMS {
+        for id in 1..=self.highest.load(Relaxed) {
             if let Some(object) = array.get(id) {
                 if all.push_within_capacity((id, object.into())).is_err() {
                     break;
@@ -84,9 +95,10 @@ impl<T: Send + Sync + 'static> Pool<T> {
         Ok(all)
     }
 
-    /// Takes all objects out, and calls `f` for each without the lock.
+    /// Takes all objects out, and calls `f` for each without the lock. Nobody adds objects any
+    /// more.
     pub(crate) fn drain(&self, mut f: impl FnMut(Arc<T>)) {
-        for id in 1..=MAX_VMS {
+        for id in 1..=self.highest.load(Relaxed) {
             if let Some(object) = self.remove(id) {
                 f(object);
             }
@@ -99,29 +111,35 @@ impl<T: Send + Sync + 'static> Pool<T> {
 pub(crate) struct VmPool {
     #[pin]
     vms: Pool<Vm>,
-    /// See [`Vm`].
-    dummy: ARef<Bo>,
+    /// What sparse mappings show, made for the first one: one buffer for all VMs of a file, so that
+    /// nothing written there gets to another file.
+    #[pin]
+    dummy: Mutex<Option<ARef<Bo>>>,
 }
 
 impl VmPool {
-    /// A pool without VMs. `ENOMEM`.
-    pub(crate) fn new(dev: &PanthorDevice) -> Result<impl PinInit<Self>> {
-        let dummy = PanthorBo::create(dev, super::prot::SPARSE_PERIOD, BoKind::Kernel, None)?;
-        Ok(pin_init!(Self {
+    /// A pool without VMs.
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
             vms <- Pool::new(),
-            dummy,
-        }))
+            dummy <- new_mutex!(None, "VmPool::dummy"),
+        })
+    }
+
+    /// What sparse mappings show. `ENOMEM`.
+    pub(super) fn dummy(&self, dev: &PanthorDevice) -> Result<ARef<Bo>> {
+        let mut dummy = self.dummy.lock();
+        if let Some(bo) = &*dummy {
+            return Ok(bo.clone());
+        }
+        let bo = PanthorBo::create(dev, SPARSE_PERIOD, BoKind::Kernel, None)?;
+        Ok(dummy.insert(bo).clone())
     }
 
     /// Makes a VM; returns its id, and where the kernel's part of its addresses begins. `EBUSY`
     /// when there are too many, others as [`Vm::new`].
     pub(crate) fn create(&self, dev: &PanthorDevice, user_va_range: u64) -> Result<(u32, u64)> {
-        let vm = Vm::new(
-            dev,
-            self.dummy.clone(),
-            user_va_range,
-            task::current_task_size(),
-        )?;
+        let vm = Vm::new(dev, user_va_range, task::current_task_size())?;
         let kernel_va_start = vm.kernel_va_start();
         let id = self.vms.insert(vm)?;
         Ok((u32::try_from(id)?, kernel_va_start))

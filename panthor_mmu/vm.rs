@@ -10,7 +10,6 @@ use super::{
 };
 use crate::{
     kernel_ext::drm::{exec::Exec, gpuvm::Prealloc},
-    panthor_gem::Bo,
     PanthorDevice,
 };
 use kernel::{
@@ -42,9 +41,6 @@ pub(crate) struct Vm {
     space: ARef<VmSpace>,
     /// Where the kernel's part of the addresses begins.
     kernel_va_start: u64,
-    /// What sparse mappings show: one for all VMs of a file, so that nothing written there gets
-    /// to another file.
-    dummy: ARef<Bo>,
     #[pin]
     residency: Mutex<Residency>,
 }
@@ -53,7 +49,6 @@ impl Vm {
     /// Makes a VM. `user_va_range` and errors as [`va_split::kernel_va_start`]; `ENOMEM`.
     pub(super) fn new(
         dev: &PanthorDevice,
-        dummy: ARef<Bo>,
         user_va_range: u64,
         task_size: u64,
     ) -> Result<Arc<Self>> {
@@ -63,7 +58,6 @@ impl Vm {
             try_pin_init!(Self {
                 space: Space::create(dev)?,
                 kernel_va_start,
-                dummy,
                 residency <- new_mutex!(Residency::OnDemand, "Vm::residency"),
             }),
             GFP_KERNEL,
@@ -78,11 +72,6 @@ impl Vm {
     /// The first address that userspace cannot use.
     pub(crate) fn kernel_va_start(&self) -> u64 {
         self.kernel_va_start
-    }
-
-    /// What sparse mappings show.
-    pub(super) fn dummy(&self) -> &ARef<Bo> {
-        &self.dummy
     }
 
     /// Whether the VM can be used.
