@@ -192,7 +192,6 @@ pub(super) fn restore(dev: &PanthorDevice, bo: &Bo) -> Result<Done> {
     let locked = bo.lock_interruptible()?;
     if !locked.is_resident() {
         locked.prepare_cpu_map()?;
-        locked.update_state();
     }
     Ok(Done::Moved { bytes: bo.size() })
 }

@@ -60,6 +60,13 @@ impl<T: Driver> Device<T> {
         unsafe { device::Device::from_raw((*self.as_raw()).dev) }
     }
 
+    /// Whether the device was unplugged. It may be a moment later: for what does harm then there is
+    /// [`Self::enter()`].
+    pub(crate) fn is_unplugged(&self) -> bool {
+        // SAFETY: The device is valid; the flag is read as the C side does.
+        unsafe { (&raw const (*self.as_raw()).unplugged).read_volatile() }
+    }
+
     /// Enters a section in which the device is registered and its bus device bound.
     ///
     /// Returns `None` when the device was unplugged. Unplugging waits for the section's end.

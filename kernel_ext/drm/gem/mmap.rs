@@ -193,10 +193,12 @@ impl<T: DriverObject> Fault<'_, T> {
         if self.index >= self.obj.size() / kernel::page::PAGE_SIZE {
             return SIGBUS;
         }
-        let dev: ARef<_> = self.obj.dev().clone();
-        let Some(_enter) = dev.enter() else {
+        // Without a section, which unplugging would wait for: whoever comes too late finds nothing,
+        // as taking the device away from the object is under the reservation lock, and removes
+        // what was mapped until then.
+        if self.obj.dev().is_unplugged() {
             return SIGBUS;
-        };
+        }
 
         // The way most faults go: nobody has the lock, the pages are there.
         if let Some(locked) = self.obj.try_lock() {
@@ -220,9 +222,7 @@ impl<T: DriverObject> Fault<'_, T> {
         unsafe { bindings::kx_vmf_release_mmap_lock(self.vmf) };
         if let Ok(locked) = obj.lock_interruptible() {
             // An error is found again, and reported, by the retry.
-            if locked.prepare_cpu_map().is_ok() {
-                locked.update_state();
-            }
+            let _ = locked.prepare_cpu_map();
         }
         RETRY
     }
@@ -247,10 +247,7 @@ impl<T: DriverObject> Fault<'_, T> {
             return NOPAGE;
         };
         match locked.prepare_cpu_map() {
-            Ok(()) => {
-                locked.update_state();
-                self.insert(&locked).unwrap_or(SIGBUS)
-            }
+            Ok(()) => self.insert(&locked).unwrap_or(SIGBUS),
             Err(e) if e == EINTR => NOPAGE,
             Err(_) => SIGBUS,
         }
