@@ -5,20 +5,20 @@
 //! For walking over all buffers or all address spaces of a device: to show them, and to take the
 //! device away from them when it is unplugged.
 
-use core::ptr::NonNull;
+use core::{cell::Cell, ptr::NonNull};
 use kernel::{
     new_condvar, new_mutex,
     prelude::*,
-    rbtree::{RBTree, RBTreeNodeReservation},
     sync::{aref::ARef, aref::AlwaysRefCounted, CondVar, Mutex},
 };
 
-/// An object whose reference count can be taken up unless it is zero already.
+/// An object that can be in a [`Registry`].
 ///
 /// # Safety
 ///
-/// A reference that [`Self::get_unless_zero`] returns is as good as any other one.
-pub(in crate::kernel_ext) unsafe trait TryGet:
+/// A reference that [`Self::get_unless_zero`] returns is as good as any other one, and
+/// [`Self::links`] always returns the same part of the object, which nobody else uses.
+pub(in crate::kernel_ext) unsafe trait Registered:
     AlwaysRefCounted + Sized
 {
     /// Takes a reference unless the last one is gone.
@@ -27,21 +27,41 @@ pub(in crate::kernel_ext) unsafe trait TryGet:
     ///
     /// The memory of the object is valid during the call.
     unsafe fn get_unless_zero(ptr: NonNull<Self>) -> Option<ARef<Self>>;
+
+    /// The place of the object in the list.
+    fn links(&self) -> &Links<Self>;
 }
 
-/// The place of an object in a [`Registry`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::kernel_ext) struct Id(u64);
+/// The place of an object in a [`Registry`]: its neighbours.
+///
+/// # Invariants
+///
+/// Accessed with the lock of the registry held only.
+pub(in crate::kernel_ext) struct Links<T> {
+    prev: Cell<Option<NonNull<T>>>,
+    next: Cell<Option<NonNull<T>>>,
+}
 
-struct Pointer<T>(NonNull<T>);
+impl<T> Links<T> {
+    /// Of an object that is in no list.
+    pub(in crate::kernel_ext) fn new() -> Self {
+        Self {
+            prev: Cell::new(None),
+            next: Cell::new(None),
+        }
+    }
+}
 
-// SAFETY: The pointer is used to take a reference, which any thread may do.
-unsafe impl<T: Send + Sync> Send for Pointer<T> {}
-
+/// What the lock of a [`Registry`] protects.
 struct Inner<T> {
-    next: u64,
-    objects: RBTree<u64, Pointer<T>>,
+    first: Option<NonNull<T>>,
+    last: Option<NonNull<T>>,
+    /// How many wait for something to be removed.
+    waiting: usize,
 }
+
+// SAFETY: The pointers are used to take references, which any thread may do.
+unsafe impl<T: Send + Sync> Send for Inner<T> {}
 
 /// All objects of a kind, in the order in which they came.
 ///
@@ -68,8 +88,9 @@ impl<T: AlwaysRefCounted + Send + Sync> Registry<T> {
         pin_init!(Self {
             inner <- new_mutex!(
                 Inner {
-                    next: 1,
-                    objects: RBTree::new(),
+                    first: None,
+                    last: None,
+                    waiting: 0,
                 },
                 "Registry::inner"
             ),
@@ -79,28 +100,46 @@ impl<T: AlwaysRefCounted + Send + Sync> Registry<T> {
 }
 
 #[allow(private_bounds)]
-impl<T: TryGet + Send + Sync> Registry<T> {
+impl<T: Registered + Send + Sync> Registry<T> {
     /// Adds an object.
     ///
     /// # Safety
     ///
-    /// The caller removes it before its memory is freed.
-    pub(in crate::kernel_ext) unsafe fn insert(&self, obj: NonNull<T>) -> Result<Id> {
-        // The key is known under the lock only.
-        let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
+    /// It is in no registry, and the caller removes it before its memory is freed.
+    pub(in crate::kernel_ext) unsafe fn insert(&self, obj: &T) {
         let mut inner = self.inner.lock();
-        let id = inner.next;
-        inner.next += 1;
         // INVARIANT: The caller removes the object in time.
-        inner.objects.insert(node.into_node(id, Pointer(obj)));
-        Ok(Id(id))
+        let new = Some(NonNull::from(obj));
+        let last = core::mem::replace(&mut inner.last, new);
+        obj.links().prev.set(last);
+        match last {
+            // SAFETY: The memory is valid by the type invariants.
+            Some(last) => unsafe { last.as_ref() }.links().next.set(new),
+            None => inner.first = new,
+        }
     }
 
     /// Removes an object.
-    pub(in crate::kernel_ext) fn remove(&self, id: Id) {
-        let node = self.inner.lock().objects.remove_node(&id.0);
-        drop(node);
-        self.removed.notify_all();
+    ///
+    /// # Safety
+    ///
+    /// It is in this registry.
+    pub(in crate::kernel_ext) unsafe fn remove(&self, obj: &T) {
+        let mut inner = self.inner.lock();
+        let (prev, next) = (obj.links().prev.take(), obj.links().next.take());
+        match prev {
+            // SAFETY: The memory is valid by the type invariants.
+            Some(prev) => unsafe { prev.as_ref() }.links().next.set(next),
+            None => inner.first = next,
+        }
+        match next {
+            // SAFETY: As above.
+            Some(next) => unsafe { next.as_ref() }.links().prev.set(prev),
+            None => inner.last = prev,
+        }
+        if inner.waiting > 0 {
+            self.removed.notify_all();
+        }
     }
 
     /// Calls `f` for all objects, in the order in which they came; those that come or go
@@ -109,24 +148,30 @@ impl<T: TryGet + Send + Sync> Registry<T> {
     /// Waits for objects that are just being freed, so that in the end each one that was there at
     /// the beginning has been seen or is gone.
     pub(crate) fn for_each(&self, mut f: impl FnMut(&T)) {
-        let mut from = 0;
+        // The reference keeps its place in the list.
+        let mut current: Option<ARef<T>> = None;
         loop {
-            let obj = {
+            let next = {
                 let mut inner = self.inner.lock();
                 loop {
-                    let Some(cursor) = inner.objects.cursor_lower_bound(&from) else {
+                    let next = match &current {
+                        Some(obj) => obj.links().next.get(),
+                        None => inner.first,
+                    };
+                    let Some(ptr) = next else {
                         return;
                     };
-                    let (&id, &Pointer(ptr)) = cursor.current();
                     // SAFETY: The memory is valid by the type invariants.
                     if let Some(obj) = unsafe { T::get_unless_zero(ptr) } {
-                        from = id + 1;
                         break obj;
                     }
+                    inner.waiting += 1;
                     self.removed.wait(&mut inner);
+                    inner.waiting -= 1;
                 }
             };
-            f(&obj);
+            f(&next);
+            current = Some(next);
         }
     }
 }

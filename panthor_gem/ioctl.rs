@@ -56,7 +56,7 @@ impl Ioctl<PanthorDriver> for BoMmapOffset {
         if bo.is_no_mmap() {
             return Err(EPERM);
         }
-        args.offset = bo.mmap_offset();
+        args.offset = bo.create_mmap_offset()?;
         Ok(0)
     }
 }

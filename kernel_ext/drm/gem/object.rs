@@ -131,7 +131,7 @@ pub(crate) struct Object<T: DriverObject> {
     /// Kernel mapping of the pages, shared by all who ask for one.
     pub(super) vmap: UnsafeCell<super::backing::KernelMap>,
     /// The place in the list of all objects of the device.
-    id: UnsafeCell<Option<registry::Id>>,
+    links: registry::Links<Self>,
     /// Keeps the object alive whose reservation lock this one uses.
     shared_resv: Option<ARef<ResvObject>>,
     #[pin]
@@ -176,7 +176,7 @@ impl<T: DriverObject> Object<T> {
                 exported: Atomic::new(false),
                 resident: Atomic::new(false),
                 vmap: UnsafeCell::new(super::backing::KernelMap::Unmapped),
-                id: UnsafeCell::new(None),
+                links: registry::Links::new(),
                 shared_resv,
                 data <- data,
                 dev: dev.into(),
@@ -211,26 +211,13 @@ impl<T: DriverObject> Object<T> {
             return Err(e);
         }
 
-        let this = Self::into_ref(this);
         if let Some(resv) = resv {
             // SAFETY: The object is not published; `shared_resv` keeps the lock alive.
             unsafe { (*raw).resv = resv };
         }
         // SAFETY: The object has a shmem file, see `drm_gem_object_init()`.
         unsafe { bindings::kx_drm_gem_mapping_init(raw) };
-        // SAFETY: The object is initialised.
-        to_result(unsafe { bindings::drm_gem_create_mmap_offset(raw) })?;
-        this.register()?;
-        Ok(this)
-    }
-
-    /// Adds the object to the list of all objects of its device.
-    fn register(&self) -> Result {
-        // SAFETY: `free_callback()` removes it.
-        let id = unsafe { T::registry(self.dev()).insert(NonNull::from(self)) }?;
-        // SAFETY: The object is not published yet.
-        unsafe { *self.id.get() = Some(id) };
-        Ok(())
+        Ok(Self::into_ref(this))
     }
 
     /// Makes an object of what another driver exported.
@@ -240,30 +227,26 @@ impl<T: DriverObject> Object<T> {
         sgt: NonNull<bindings::sg_table>,
         data: impl PinInit<T, Error>,
     ) -> Result<ARef<Self>> {
-        let this = Self::alloc(dev, None, Backing::Empty, data)?;
+        let this = Self::alloc(dev, None, Backing::Imported(sgt), data)?;
         let raw = this.as_raw();
 
         // SAFETY: `raw` is zeroed memory for an object of this device, not published yet.
         unsafe { bindings::drm_gem_private_object_init(dev.as_raw(), raw, size) };
-        let this = Self::into_ref(this);
-        // SAFETY: The object is initialised.
-        to_result(unsafe { bindings::drm_gem_create_mmap_offset(raw) })?;
+        this.resident.store(true, Relaxed);
         // Whoever finds it in the registry waits for the end of the import, see
         // `prime::import_callback`.
-        this.register()?;
-        // SAFETY: Nobody else uses the object yet. Nothing fails after this, so that the caller
-        // keeps the table in every case of error.
-        unsafe { *this.backing.get() = Backing::Imported(sgt) };
-        this.resident.store(true, Relaxed);
-        Ok(this)
+        Ok(Self::into_ref(this))
     }
 
-    /// Hands the allocation to its reference count.
+    /// Hands the allocation to its reference count, and tells the device of the object.
     fn into_ref(this: Pin<KBox<Self>>) -> ARef<Self> {
         // SAFETY: The object does not move: its memory is freed by `free_callback()` only.
         let ptr = KBox::into_raw(unsafe { Pin::into_inner_unchecked(this) });
         // SAFETY: The count is one since the initialisation, and it is ours.
-        unsafe { ARef::from_raw(NonNull::new_unchecked(ptr)) }
+        let this = unsafe { ARef::from_raw(NonNull::new_unchecked(ptr)) };
+        // SAFETY: It is new, and `free_callback()` removes it.
+        unsafe { T::registry(this.dev()).insert(&this) };
+        this
     }
 
     pub(crate) fn as_raw(&self) -> *mut bindings::drm_gem_object {
@@ -289,9 +272,17 @@ impl<T: DriverObject> Object<T> {
         unsafe { (*self.as_raw()).size }
     }
 
-    /// The offset to give to `mmap()`.
+    /// The offset to give to `mmap()`, which the object has from now on. `ENOMEM`, `ENOSPC`.
+    pub(crate) fn create_mmap_offset(&self) -> Result<u64> {
+        // SAFETY: The object is initialised. The function may be called several times, and by
+        // several threads.
+        to_result(unsafe { bindings::drm_gem_create_mmap_offset(self.as_raw()) })?;
+        Ok(self.mmap_offset())
+    }
+
+    /// The offset to give to `mmap()`; zero when nobody has asked for one.
     pub(crate) fn mmap_offset(&self) -> u64 {
-        // SAFETY: The object has an mmap offset since its creation.
+        // SAFETY: The object is initialised.
         unsafe { bindings::drm_vma_node_offset_addr(&raw mut (*self.as_raw()).vma_node) }
     }
 
@@ -437,9 +428,7 @@ impl<T: DriverObject> Object<T> {
         unsafe {
             Locked::new(&*this).move_to_list(None);
             Locked::new(&*this).release_backing();
-            if let Some(id) = *(*this).id.get() {
-                T::registry((*this).dev()).remove(id);
-            }
+            T::registry((*this).dev()).remove(&*this);
             bindings::drm_gem_object_release(obj);
             drop(KBox::from_raw(this));
         }
@@ -517,12 +506,16 @@ unsafe impl<T: DriverObject> AlwaysRefCounted for Object<T> {
 }
 
 // SAFETY: The C side gives the reference only while the count is not zero.
-unsafe impl<T: DriverObject> registry::TryGet for Object<T> {
+unsafe impl<T: DriverObject> registry::Registered for Object<T> {
     unsafe fn get_unless_zero(ptr: NonNull<Self>) -> Option<ARef<Self>> {
         // SAFETY: The caller promises valid memory.
         unsafe { bindings::kx_drm_gem_object_get_unless_zero(ptr.cast().as_ptr()) }
             // SAFETY: We own the reference just taken.
             .then(|| unsafe { ARef::from_raw(ptr) })
+    }
+
+    fn links(&self) -> &registry::Links<Self> {
+        &self.links
     }
 }
 

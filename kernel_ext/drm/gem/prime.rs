@@ -165,7 +165,8 @@ pub(super) unsafe extern "C" fn export_callback<T: DriverObject>(
 ) -> *mut bindings::dma_buf {
     // SAFETY: The GEM core passes a live object of ours.
     let this = unsafe { Object::<T>::from_raw(obj) };
-    if let Err(e) = T::may_export(this) {
+    // A mapping of the dma-buf is known by the offset as well.
+    if let Err(e) = T::may_export(this).and_then(|()| this.create_mmap_offset()) {
         return err_ptr(e);
     }
     let info = bindings::dma_buf_export_info {

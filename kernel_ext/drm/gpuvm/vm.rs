@@ -15,7 +15,7 @@ use super::{
     DriverGpuVm,
 };
 use crate::kernel_ext::{bindings, registry};
-use core::{cell::UnsafeCell, marker::PhantomData, ops::Deref, ptr::NonNull};
+use core::{marker::PhantomData, ops::Deref, ptr::NonNull};
 use kernel::{
     error::to_result,
     new_mutex,
@@ -43,7 +43,7 @@ pub(crate) struct GpuVm<T: DriverGpuVm> {
     pub(super) state: Mutex<T::State>,
     resv: ARef<ResvObject>,
     /// The place in the list of all address spaces of the device.
-    id: UnsafeCell<Option<registry::Id>>,
+    links: registry::Links<Self>,
     #[pin]
     data: T,
     /// The C side does not keep the device for an address space without a file.
@@ -81,7 +81,7 @@ where
                 vm: Opaque::zeroed(),
                 state <- new_mutex!(state, "GpuVm::state"),
                 resv,
-                id: UnsafeCell::new(None),
+                links: registry::Links::new(),
                 data <- data,
                 dev: dev.into(),
             }? Error),
@@ -109,8 +109,8 @@ where
         // INVARIANT: Initialised above.
         // SAFETY: The count is one since the initialisation, and it is ours.
         let this = unsafe { ARef::from_raw(NonNull::new_unchecked(this)) };
-        // SAFETY: `free_callback()` removes it. Nobody else knows the address space yet.
-        unsafe { *this.id.get() = Some(T::registry(dev).insert(NonNull::from(&*this))?) };
+        // SAFETY: It is new, and `free_callback()` removes it.
+        unsafe { T::registry(dev).insert(&this) };
         Ok(this)
     }
 
@@ -125,9 +125,7 @@ where
         // gone. What the device has of it is released while the registry still knows it.
         unsafe {
             T::release(&*this);
-            if let Some(id) = *(*this).id.get() {
-                T::registry((*this).dev()).remove(id);
-            }
+            T::registry((*this).dev()).remove(&*this);
             drop(KBox::from_raw(this));
         }
     }
@@ -248,12 +246,16 @@ unsafe impl<T: DriverGpuVm> AlwaysRefCounted for GpuVm<T> {
 }
 
 // SAFETY: The C side gives the reference only while the count is not zero.
-unsafe impl<T: DriverGpuVm> registry::TryGet for GpuVm<T> {
+unsafe impl<T: DriverGpuVm> registry::Registered for GpuVm<T> {
     unsafe fn get_unless_zero(ptr: NonNull<Self>) -> Option<ARef<Self>> {
         // SAFETY: The caller promises valid memory.
         unsafe { bindings::kx_drm_gpuvm_get_unless_zero(ptr.cast().as_ptr()) }
             // SAFETY: We own the reference just taken.
             .then(|| unsafe { ARef::from_raw(ptr) })
+    }
+
+    fn links(&self) -> &registry::Links<Self> {
+        &self.links
     }
 }
 
