@@ -16,7 +16,7 @@ use super::{
 };
 use crate::kernel_ext::{
     bindings,
-    registry::TryGet,
+    registry::Registered,
     shrinker::{Scope, Unregistered},
 };
 use core::{marker::PhantomData, ptr::NonNull};
