@@ -3,8 +3,8 @@
 
 use crate::plan::APPS;
 use crate::sampler::Seen;
+use e2e::svg::Svg;
 use e2e::M;
-use std::fmt::Write as _;
 
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 600.0;
@@ -40,7 +40,7 @@ impl Mark {
 }
 
 struct Drawing {
-    s: String,
+    svg: Svg,
     begin: u64,
     end: u64,
 }
@@ -51,38 +51,16 @@ impl Drawing {
         LEFT + (RIGHT - LEFT) * f.min(1.0)
     }
 
-    fn line(&mut self, x1: f64, y1: f64, x2: f64, y2: f64, style: &str) {
-        let _ = writeln!(
-            self.s,
-            r#"<line x1="{x1:.1}" y1="{y1:.1}" x2="{x2:.1}" y2="{y2:.1}" {style}/>"#
-        );
-    }
-
-    fn text(&mut self, x: f64, y: f64, style: &str, text: &str) {
-        let _ = writeln!(
-            self.s,
-            r#"<text x="{x:.1}" y="{y:.1}" {style}>{text}</text>"#
-        );
-    }
-
-    fn path(&mut self, points: &[(f64, f64)], style: &str) {
-        let mut d = String::new();
-        for (i, (x, y)) in points.iter().enumerate() {
-            let _ = write!(d, "{}{x:.1} {y:.1}", if i == 0 { "M" } else { "L" });
-        }
-        let _ = writeln!(self.s, r#"<path d="{d}" {style}/>"#);
-    }
-
     /// The name of a curve, right of the panel.
     fn name(&mut self, y: f64, colour: &str, dash: &str, label: &str) {
-        self.line(
+        self.svg.line(
             RIGHT + 8.0,
             y,
             RIGHT + 30.0,
             y,
             &format!(r#"stroke="{colour}" stroke-width="2.4" {dash}"#),
         );
-        self.text(
+        self.svg.text(
             RIGHT + 36.0,
             y + 4.5,
             &format!(r#"fill="{colour}" font-weight="bold""#),
@@ -93,13 +71,9 @@ impl Drawing {
     /// Frame, title and time axis of a panel.
     fn panel(&mut self, (top, bottom): (f64, f64), title: &str, unit: &str, numbers: bool) {
         let middle = (top + bottom) / 2.0;
-        self.text(
-            22.0,
-            middle,
-            &format!(r#"text-anchor="middle" transform="rotate(-90 22 {middle})""#),
-            unit,
-        );
-        self.text(LEFT, top - 12.0, r##"font-weight="bold""##, title);
+        self.svg.upright(22.0, middle, unit);
+        self.svg
+            .text(LEFT, top - 12.0, r##"font-weight="bold""##, title);
         let seconds = (self.end - self.begin) as f64 / 1e6;
         let step = [1.0, 2.0, 5.0, 10.0, 20.0]
             .into_iter()
@@ -108,9 +82,10 @@ impl Drawing {
         let mut t = 0.0;
         while t <= seconds {
             let x = LEFT + (RIGHT - LEFT) * t / seconds;
-            self.line(x, bottom, x, bottom + 5.0, r##"stroke="#333""##);
+            self.svg
+                .line(x, bottom, x, bottom + 5.0, r##"stroke="#333""##);
             if numbers {
-                self.text(
+                self.svg.text(
                     x,
                     bottom + 20.0,
                     r#"text-anchor="middle""#,
@@ -119,30 +94,33 @@ impl Drawing {
             }
             t += step;
         }
-        let _ = writeln!(
-            self.s,
-            r##"<rect x="{LEFT}" y="{top}" width="{}" height="{}" fill="none" stroke="#333"/>"##,
+        self.svg.rect(
+            LEFT,
+            top,
             RIGHT - LEFT,
-            bottom - top
+            bottom - top,
+            r##"fill="none" stroke="#333""##,
         );
     }
 
     fn tick(&mut self, y: f64, label: &str) {
-        self.line(LEFT, y, RIGHT, y, r##"stroke="#ddd""##);
-        self.text(LEFT - 8.0, y + 4.5, r#"text-anchor="end""#, label);
+        self.svg.line(LEFT, y, RIGHT, y, r##"stroke="#ddd""##);
+        self.svg
+            .text(LEFT - 8.0, y + 4.5, r#"text-anchor="end""#, label);
     }
 
     /// A call, in both panels.
     fn mark(&mut self, m: &Mark) {
         let (x1, x2) = (self.x(m.from), self.x(m.to).max(self.x(m.from) + 1.5));
         for (top, bottom) in [MEMORY, LATENCY] {
-            let _ = writeln!(
-                self.s,
-                r##"<rect x="{x1:.1}" y="{top}" width="{:.1}" height="{}" fill="#f0c040" fill-opacity="0.35"/>"##,
+            self.svg.rect(
+                x1,
+                top,
                 x2 - x1,
-                bottom - top
+                bottom - top,
+                r##"fill="#f0c040" fill-opacity="0.35""##,
             );
-            self.line(
+            self.svg.line(
                 x1,
                 top,
                 x1,
@@ -150,7 +128,7 @@ impl Drawing {
                 r##"stroke="#b08000" stroke-dasharray="4 3""##,
             );
         }
-        self.text(
+        self.svg.text(
             x1 + 4.0,
             MEMORY.0 + 16.0,
             r##"fill="#7a5900" font-size="12""##,
@@ -162,7 +140,7 @@ impl Drawing {
 /// Draws what was seen from `begin` to `end`.
 pub fn draw(seen: &Seen, begin: u64, end: u64, marks: &[Mark]) -> String {
     let mut d = Drawing {
-        s: String::new(),
+        svg: Svg::default(),
         begin,
         end: end.max(begin + 1),
     };
@@ -198,7 +176,7 @@ pub fn draw(seen: &Seen, begin: u64, end: u64, marks: &[Mark]) -> String {
             .zip(values)
             .map(|(r, v)| (d.x(r.at), y(*v)))
             .collect();
-        d.path(
+        d.svg.path(
             &points,
             &format!(r#"fill="none" stroke="{colour}" stroke-width="2.2" {dash}"#),
         );
@@ -242,13 +220,13 @@ pub fn draw(seen: &Seen, begin: u64, end: u64, marks: &[Mark]) -> String {
     let median: Vec<(f64, f64)> = bins.iter().map(|(x, l)| (*x, y(l.p50))).collect();
     let mut area = longest.clone();
     area.extend(median.iter().rev());
-    d.path(
+    d.svg.path(
         &area,
         &format!(r#"fill="{LONGEST}" fill-opacity="0.12" stroke="none""#),
     );
     let mut below = 0.0;
     for (points, colour, label) in [(&longest, LONGEST, "longest"), (&median, MEDIAN, "median")] {
-        d.path(
+        d.svg.path(
             points,
             &format!(r#"fill="none" stroke="{colour}" stroke-width="1.6""#),
         );
@@ -267,19 +245,13 @@ pub fn draw(seen: &Seen, begin: u64, end: u64, marks: &[Mark]) -> String {
         "ms (logarithmic)",
         true,
     );
-    d.text(
+    d.svg.text(
         (LEFT + RIGHT) / 2.0,
         LATENCY.1 + 42.0,
         r#"text-anchor="middle""#,
         "time in s",
     );
 
-    format!(
-        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="13" fill="#222">
-<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>
-<text x="{LEFT}" y="34" font-size="18" font-weight="bold">GPU memory of one process out of three, swapped out and back by its TGID</text>
-{}</svg>
-"##,
-        d.s
-    )
+    let title = "GPU memory of one process out of three, swapped out and back by its TGID";
+    d.svg.finish(WIDTH, HEIGHT, (LEFT, 34.0, title))
 }

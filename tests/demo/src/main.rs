@@ -8,7 +8,6 @@
 //! if all checks held.
 
 mod apps;
-mod bystander;
 mod chart;
 mod checks;
 mod gpu;

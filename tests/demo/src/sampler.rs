@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! A thread that takes the figures every 50 ms and keeps them.
 
-use crate::bystander::{now, Bystander, Latency, Open};
 use crate::plan::APPS;
-use e2e::proc::{FdInfo, MemInfo};
+use e2e::bystander::{now, Bystander, Latency, Open};
+use e2e::proc::{self, FdInfo, MemInfo};
 use e2e::{Fail, Res};
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -100,25 +100,6 @@ fn lock(m: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
     m.lock().unwrap_or_else(|p| p.into_inner())
 }
 
-/// The third field of zram's mm_stat: what it needs for all that it holds.
-fn zram_used() -> u64 {
-    e2e::sys::read_text("/sys/block/zram0/mm_stat")
-        .ok()
-        .and_then(|s| s.split_whitespace().nth(2)?.parse().ok())
-        .unwrap_or(0)
-}
-
-/// Free pages in the lists of the CPUs, in bytes. MemFree does not count them, and after much was
-/// freed at once they hold tens of MiB for some seconds.
-fn cpu_free() -> u64 {
-    e2e::sys::read_text("/proc/zoneinfo")
-        .unwrap_or_default()
-        .lines()
-        .filter_map(|l| l.trim().strip_prefix("count:")?.trim().parse::<u64>().ok())
-        .sum::<u64>()
-        * e2e::PAGE
-}
-
 /// Takes the figures once. `files` names process and descriptor.
 fn sample(files: &[(i32, i32); 3]) -> Res<Row> {
     let mut r = Row {
@@ -130,8 +111,8 @@ fn sample(files: &[(i32, i32); 3]) -> Res<Row> {
         (r.total[i], r.resident[i]) = (f.total(), f.resident());
     }
     let m = MemInfo::read()?;
-    (r.swap, r.free) = (m.swapped(), m.get("MemFree") + cpu_free());
-    r.zram = zram_used();
+    (r.swap, r.free) = (m.swapped(), m.get("MemFree") + proc::cpu_free());
+    r.zram = proc::zram_used();
     Ok(r)
 }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! What is shown while it happens: a table, redrawn in place on a terminal; lines in a log.
 
-use crate::bystander::{now, Latency};
 use crate::plan::APPS;
 use crate::sampler::{Row, Sampler};
+use e2e::bystander::{now, Latency};
 use e2e::sys::say;
 use e2e::M;
 use std::time::Duration;

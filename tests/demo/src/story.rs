@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! What happens, in order.
 
-use crate::bystander::{now, Bystander};
 use crate::chart::{self, Mark};
 use crate::checks::Checks;
 use crate::gpu::View;
@@ -9,6 +8,7 @@ use crate::plan::{APPS, SIZE, TARGET};
 use crate::sampler::{Row, Sampler};
 use crate::screen::{mib, Screen};
 use crate::{apps, gpu};
+use e2e::bystander::{now, Bystander};
 use e2e::child::Child;
 use e2e::debugfs::VmResident;
 use e2e::model::Model;

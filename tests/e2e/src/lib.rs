@@ -2,6 +2,7 @@
 //! What the guest test programs share: the uAPI, a KTAP harness, helper processes, the control
 //! channel of the GPU model, and readers of the kernel's accounting files.
 
+pub mod bystander;
 pub mod cgroup;
 pub mod child;
 pub mod debugfs;
@@ -14,6 +15,7 @@ pub mod pattern;
 pub mod proc;
 pub mod race;
 pub mod reclaim;
+pub mod svg;
 pub mod sys;
 pub mod sysfs;
 pub mod uapi;

@@ -132,6 +132,25 @@ pub fn vmstat(key: &str) -> u64 {
         .unwrap_or(0)
 }
 
+/// What zram needs for all that it holds, in bytes.
+pub fn zram_used() -> u64 {
+    sys::read_text("/sys/block/zram0/mm_stat")
+        .ok()
+        .and_then(|s| s.split_whitespace().nth(2)?.parse().ok())
+        .unwrap_or(0)
+}
+
+/// Free pages in the lists of the CPUs, in bytes. MemFree does not count them, and after much was
+/// freed at once they hold tens of MiB for some seconds.
+pub fn cpu_free() -> u64 {
+    sys::read_text("/proc/zoneinfo")
+        .unwrap_or_default()
+        .lines()
+        .filter_map(|l| l.trim().strip_prefix("count:")?.trim().parse::<u64>().ok())
+        .sum::<u64>()
+        * crate::PAGE
+}
+
 /// Lets the kernel free what it only caches, so that memory figures stand still.
 pub fn drop_caches() {
     let _ = sys::write_once("/proc/sys/vm/drop_caches", b"3");

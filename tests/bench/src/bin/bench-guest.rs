@@ -2,16 +2,18 @@
 //! Measures in the guest.
 //!
 //!     bench-guest calls ROUNDS CALLS SAMPLES            both drivers in turn
+//!     bench-guest reclaim time|instructions MIB ROUNDS  the attributes of ours
 //!     bench-guest one rust|c CALL SAMPLES SYMBOLS       one call, to be profiled
 
 use bench::measure::calls::{self, Amount};
 use bench::measure::drivers::Driver;
+use bench::measure::reclaim;
 use e2e::{Fail, Res};
 use std::process::ExitCode;
 
 fn run(args: &[&str]) -> Res {
     let n = |s: &str| {
-        s.parse()
+        s.parse::<usize>()
             .map_err(|_| Fail::Fail(format!("{s} is not a number")))
     };
     match args {
@@ -22,6 +24,11 @@ fn run(args: &[&str]) -> Res {
             };
             calls::run(n(rounds)?, amount)
         }
+        ["reclaim", kind, mib, rounds] => reclaim::run(reclaim::Amount {
+            bytes: n(mib)? as u64 * e2e::M,
+            rounds: n(rounds)?,
+            instructions: *kind == "instructions",
+        }),
         ["one", driver, name, samples, symbols] => {
             let driver = match *driver {
                 "c" => Driver::C,

@@ -1,7 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! What measures, in the guest. Every figure is a line on standard output; `crate::read` reads
-//! them.
+//! What measures, in the guest. Every figure is a line on standard output; `crate::data`
+//! reads them.
 
 pub mod calls;
 pub mod clock;
 pub mod drivers;
+pub mod reclaim;
+pub mod target;
+
+use e2e::sys::say;
+
+/// Prints values of a figure.
+fn values(name: &str, v: &[f64]) {
+    let v: Vec<String> = v.iter().map(|x| format!("{x:.6}")).collect();
+    say(&format!("value {name} {}", v.join(" ")));
+}

@@ -2,9 +2,9 @@
 //! A process that has nothing to do with the others: it opens and closes the render node, and
 //! leaves in shared memory how long that took.
 
-use e2e::child::Child;
-use e2e::sys::Map;
-use e2e::{Fail, Res};
+use crate::child::Child;
+use crate::sys::Map;
+use crate::{Fail, Res};
 use std::fs::OpenOptions;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -50,7 +50,7 @@ fn count(m: &Map) -> &AtomicU64 {
 impl Bystander {
     /// Starts it.
     pub fn start() -> Res<Bystander> {
-        let node = e2e::drm::nodes()
+        let node = crate::drm::nodes()
             .into_iter()
             .next()
             .ok_or_else(|| Fail::Fail("there is no render node".into()))?;
@@ -121,8 +121,8 @@ impl Latency {
         let mut v: Vec<u64> = opens.map(|o| o.took).collect();
         Latency {
             count: v.len(),
-            p50: e2e::race::percentile(&mut v, 50),
-            p99: e2e::race::percentile(&mut v, 99),
+            p50: crate::race::percentile(&mut v, 50),
+            p99: crate::race::percentile(&mut v, 99),
             max: v.last().copied().unwrap_or(0),
         }
     }
