@@ -92,6 +92,7 @@ impl Ratio {
             median(&v)
         };
         let s = Spread::of(&c);
+        let floor = (s.high / s.low).max(RESOLUTION);
         Ok(Ratio {
             rust: median(&rust),
             c: median(&c),
@@ -100,7 +101,7 @@ impl Ratio {
                 ..Spread::ratio(&rust, &c)
             },
             c_c: if c.len() < 2 { 1.0 } else { half(0) / half(1) },
-            floor: s.high / s.low,
+            floor,
         })
     }
 }
@@ -114,6 +115,9 @@ pub struct Call {
     /// Nanoseconds.
     pub time: Ratio,
 }
+
+/// What a driver differs from itself from one boot to the next, in instructions.
+const RESOLUTION: f64 = 1.005;
 
 /// Where time tells two drivers apart no better than this, instructions alone decide.
 const DROWNED: f64 = 1.05;
@@ -583,6 +587,9 @@ mod tests {
             .unwrap();
         let r = Ratio::of(&d, "f").unwrap();
         assert_eq!((r.floor, r.c_c), (1.25, 0.8));
+        let d = Data::parse("call rust 0 f 1\ncall c 0 f 1\ncall c 1 f 1\ncall rust 1 f 1\nend")
+            .unwrap();
+        assert_eq!(Ratio::of(&d, "f").unwrap().floor, RESOLUTION);
         assert!((r.ratio.mid - 10.0 / 9.0).abs() < 1e-9);
     }
 }

@@ -242,7 +242,7 @@ pub fn run(rounds: usize, amount: Amount) -> Res {
             _ => [Driver::C, Driver::Rust],
         };
         for driver in order {
-            eprintln!("round {} of {rounds}: {driver}", round + 1);
+            super::progress(&format!("round {} of {rounds}: {driver}", round + 1));
             let loaded = Loaded::new(driver)?;
             all(&Round {
                 driver,

@@ -49,7 +49,11 @@ fn speed(clock: &Clock, amount: Amount) -> Res {
     let mut mem = target::memfd(amount.bytes)?;
     let bytes = amount.bytes as f64;
     for round in 0..amount.rounds {
-        eprintln!("  speed: round {} of {}", round + 1, amount.rounds);
+        super::progress(&format!(
+            "  speed: round {} of {}",
+            round + 1,
+            amount.rounds
+        ));
         for ours in [round % 2 == 0, round % 2 == 1] {
             let before = memory()?;
             if ours {
@@ -102,7 +106,11 @@ fn latency(amount: Amount) -> Res {
         Ok(())
     };
     for round in 0..amount.rounds {
-        eprintln!("  latency: round {} of {}", round + 1, amount.rounds);
+        super::progress(&format!(
+            "  latency: round {} of {}",
+            round + 1,
+            amount.rounds
+        ));
         took("open_idle", &mut || {
             std::thread::sleep(Duration::from_millis(1500));
             Ok(())
@@ -211,7 +219,11 @@ fn others(clock: &Clock, amount: Amount) -> Res {
     };
     turn("first")?;
     for round in 0..amount.rounds {
-        eprintln!("  others: round {} of {}", round + 1, amount.rounds);
+        super::progress(&format!(
+            "  others: round {} of {}",
+            round + 1,
+            amount.rounds
+        ));
         turn("idle")?;
         let mut w = target::writer(|| {
             sysfs::reclaim(gpu.pid)?;
@@ -237,7 +249,7 @@ fn others(clock: &Clock, amount: Amount) -> Res {
 fn buffers(clock: &Clock, rounds: usize) -> Res {
     const TOTAL: u64 = 10_000 * 2 * PAGE;
     for n in [1, 10, 100, 1_000, 2_500, 5_000, 10_000] {
-        eprintln!("  {n} buffers of {} KiB", TOTAL / n / K);
+        super::progress(&format!("  {n} buffers of {} KiB", TOTAL / n / K));
         let t = target::gpu(n, TOTAL / n, false)?;
         for _ in 0..rounds {
             let before = proc::swap_used()?;
@@ -259,7 +271,7 @@ fn processes(clock: &Clock, bytes: u64, rounds: usize) -> Res {
     let t = target::gpu(bytes / target::LIKE_MEMFD, target::LIKE_MEMFD, false)?;
     let mut all = Crowd(Vec::new());
     for n in [1, 10, 100, 1_000] {
-        eprintln!("  {n} processes with the device open");
+        super::progress(&format!("  {n} processes with the device open"));
         // The target is one of them.
         all.grow(n - 1)?;
         for _ in 0..rounds {
