@@ -3,6 +3,7 @@
 
 use super::clock::{Clock, Span};
 use super::drivers::{Driver, Loaded};
+use e2e::cgroup::Cgroup;
 use e2e::proc::{self, MemInfo};
 use e2e::sys::{self, say, Result};
 use e2e::uapi::BO_WB_MMAP;
@@ -27,6 +28,7 @@ struct Round<'a> {
     number: usize,
     amount: Amount,
     clock: &'a Clock,
+    group: &'a Cgroup,
     /// The only call to measure.
     only: Option<&'a str>,
 }
@@ -114,28 +116,24 @@ fn first_faults(dev: &Dev, size: u64, n: usize) -> Res<Span> {
     Ok(span)
 }
 
-/// The control group of this process.
-pub const CGROUP: &str = "/sys/fs/cgroup/bench";
-
-/// Puts this process into a control group of its own.
-pub fn enter_cgroup() -> Res {
-    let _ = sys::write_once("/sys/fs/cgroup/cgroup.subtree_control", b"+memory");
-    let _ = std::fs::create_dir(CGROUP);
-    sys::write_once(format!("{CGROUP}/cgroup.procs"), b"0")?;
+/// Puts this process into a control group of its own, and locks what memory it has.
+fn enter_cgroup() -> Res<Cgroup> {
+    let group = Cgroup::new("bench")?;
+    group.add(sys::getpid())?;
     // SAFETY: no memory involved.
     sys::cvt(unsafe { libc::mlockall(libc::MCL_CURRENT) } as libc::c_long)?;
-    Ok(())
+    Ok(group)
 }
 
 /// Has the kernel write out `bytes` in buffers of this process: by the driver's shrinker they become
 /// ordinary memory, which `memory.reclaim` of the control group swaps out. All else that the process
 /// has is locked.
-pub fn swap_out(bytes: u64) -> Res {
+fn swap_out(group: &Cgroup, bytes: u64) -> Res {
     let before = MemInfo::read()?.swapped();
     debugfs::shrink(1 << 20)?;
     let mut swapped = 0;
     for _ in 0..100 {
-        let _ = sys::write_once(format!("{CGROUP}/memory.reclaim"), b"4M swappiness=max");
+        let _ = group.write("memory.reclaim", "4M swappiness=max");
         swapped = MemInfo::read()?.swapped().saturating_sub(before);
         if swapped >= bytes {
             return Ok(());
@@ -147,7 +145,7 @@ pub fn swap_out(bytes: u64) -> Res {
 }
 
 /// The first read of buffers that are on swap.
-fn swapped_faults(dev: &Dev, size: u64, n: usize) -> Res<Span> {
+fn swapped_faults(group: &Cgroup, dev: &Dev, size: u64, n: usize) -> Res<Span> {
     let mut span = Span::default();
     let mut all = Vec::new();
     for _ in 0..n {
@@ -157,7 +155,7 @@ fn swapped_faults(dev: &Dev, size: u64, n: usize) -> Res<Span> {
         all.push((bo, map));
     }
     let bytes = n as u64 * size;
-    swap_out(bytes)?;
+    swap_out(group, bytes)?;
     let before = proc::vmstat("pswpin");
     for (bo, map) in all {
         if span.add(|| map.get(0)) != e2e::pattern::mix(1) {
@@ -218,7 +216,7 @@ fn all(round: &Round<'_>) -> Res {
     }
     for (name, size, most) in [("4k", 4 * K, 100), ("2m", 2 * M, 4)] {
         round.series(&format!("swap_fault_{name}"), most, |n| {
-            swapped_faults(&dev, size, n)
+            swapped_faults(round.group, &dev, size, n)
         })?;
     }
     Ok(())
@@ -227,7 +225,7 @@ fn all(round: &Round<'_>) -> Res {
 /// Both drivers in turn, `rounds` times; which one is first changes.
 pub fn run(rounds: usize, amount: Amount) -> Res {
     let clock = Clock::default();
-    enter_cgroup()?;
+    let group = enter_cgroup()?;
     for n in [1_000u64, 100_000] {
         let mut span = Span::default();
         let mut known = 0;
@@ -249,6 +247,7 @@ pub fn run(rounds: usize, amount: Amount) -> Res {
                 number: round,
                 amount,
                 clock: &clock,
+                group: &group,
                 only: None,
             })?;
             loaded.unload()?;
@@ -259,7 +258,7 @@ pub fn run(rounds: usize, amount: Amount) -> Res {
 
 /// One call of one driver for a time, to be profiled. The symbols of the kernel go to `symbols`.
 pub fn one(driver: Driver, name: &str, samples: usize, symbols: &str) -> Res {
-    enter_cgroup()?;
+    let group = enter_cgroup()?;
     let loaded = Loaded::new(driver)?;
     std::fs::copy("/proc/kallsyms", symbols).map_err(|e| format!("{symbols}: {e}"))?;
     all(&Round {
@@ -270,6 +269,7 @@ pub fn one(driver: Driver, name: &str, samples: usize, symbols: &str) -> Res {
             samples,
         },
         clock: &Clock::default(),
+        group: &group,
         only: Some(name),
     })?;
     loaded.unload()
