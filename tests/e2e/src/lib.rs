@@ -24,7 +24,7 @@ pub mod uapi;
 pub const K: u64 = 1024;
 /// One mebibyte.
 pub const M: u64 = 1024 * 1024;
-/// Size of a GPU page and of a CPU page of the board.
+/// Size of a page of the GPU. That of the CPU need not be the same: [`sys::page_size`].
 pub const PAGE: u64 = 4096;
 /// Size of a block entry of the GPU's page tables.
 pub const BLOCK: u64 = 2 * M;

@@ -9,14 +9,15 @@ const RW: i32 = libc::PROT_READ | libc::PROT_WRITE;
 
 /// Sizes are rounded up to pages and reported so.
 fn sizes() -> Res {
+    let page = page_size();
     let d = ok!(Dev::open());
     for (ask, want) in [
-        (1, PAGE),
-        (PAGE - 1, PAGE),
-        (PAGE, PAGE),
-        (PAGE + 1, 2 * PAGE),
+        (1, page),
+        (page - 1, page),
+        (page, page),
+        (page + 1, 2 * page),
         (2 * M - 1, 2 * M),
-        (2 * M + 1, 2 * M + PAGE),
+        (2 * M + 1, 2 * M + page),
         (256 * M, 256 * M),
     ] {
         let mut a = BoCreate {
@@ -315,20 +316,21 @@ fn read_only() -> Res {
 
 /// A mapping that was split, moved and partly unmapped still shows the right pages.
 fn split_mapping() -> Res {
+    let page = page_size();
     let d = ok!(Dev::open());
-    let size = 8 * PAGE;
+    let size = 8 * page;
     let b = ok!(d.bo(size, BO_WB_MMAP, 0));
     let m = ok!(d.mmap(b, size));
     pattern::fill(&m, 11);
     // SAFETY: a page in the middle of a mapping of ours.
-    unsafe { libc::munmap(m.ptr().add(3 * PAGE as usize).cast(), PAGE as usize) };
-    pattern::check_at(&m, 0, 3 * PAGE, 11)?;
-    for i in (4 * PAGE as usize / 8)..(size as usize / 8) {
+    unsafe { libc::munmap(m.ptr().add(3 * page as usize).cast(), page as usize) };
+    pattern::check_at(&m, 0, 3 * page, 11)?;
+    for i in (4 * page as usize / 8)..(size as usize / 8) {
         eq!(m.get(i), pattern::mix(11 + i as u64));
     }
     eq!(
         ok!(try_access(|| {
-            m.get(3 * PAGE as usize / 8);
+            m.get(3 * page as usize / 8);
         })),
         Access::Signal(libc::SIGSEGV)
     );
@@ -337,8 +339,8 @@ fn split_mapping() -> Res {
     let p = unsafe {
         libc::mremap(
             m.ptr().cast(),
-            3 * PAGE as usize,
-            6 * PAGE as usize,
+            3 * page as usize,
+            6 * page as usize,
             libc::MREMAP_MAYMOVE,
         )
     };
@@ -348,15 +350,16 @@ fn split_mapping() -> Res {
 
 /// Pages that are first touched after the mapping was split are the right ones too.
 fn split_before_touch() -> Res {
+    let page = page_size();
     ktap::only_rust("C shows the pages of the first part in the second")?;
     let d = ok!(Dev::open());
-    let size = 8 * PAGE;
+    let size = 8 * page;
     let b = ok!(d.bo(size, BO_WB_MMAP, 0));
     pattern::fill(&ok!(d.mmap(b, size)), 11);
     let m = ok!(d.mmap(b, size));
     // SAFETY: a page in the middle of a mapping of ours.
-    unsafe { libc::munmap(m.ptr().add(3 * PAGE as usize).cast(), PAGE as usize) };
-    for i in (0..3 * PAGE as usize / 8).chain(4 * PAGE as usize / 8..size as usize / 8) {
+    unsafe { libc::munmap(m.ptr().add(3 * page as usize).cast(), page as usize) };
+    for i in (0..3 * page as usize / 8).chain(4 * page as usize / 8..size as usize / 8) {
         eq!(m.get(i), pattern::mix(11 + i as u64));
     }
     Ok(())
@@ -499,8 +502,9 @@ fn no_leak() -> Res {
 }
 
 fn labels() -> Res {
+    let page = page_size();
     let d = ok!(Dev::open());
-    let h = ok!(d.bo(PAGE, 0, 0));
+    let h = ok!(d.bo(page, 0, 0));
     let raw = |label: u64| {
         d.call(&mut BoSetLabel {
             handle: h,
@@ -509,17 +513,17 @@ fn labels() -> Res {
         })
     };
     ok!(d.label(h, "e2e label with blanks"));
-    eq!(debugfs::gem("e2e label with blanks")?.size, PAGE);
+    eq!(debugfs::gem("e2e label with blanks")?.size, page);
     ok!(d.label(h, "e2e-second"));
-    eq!(debugfs::gem("e2e-second")?.size, PAGE);
+    eq!(debugfs::gem("e2e-second")?.size, page);
     // 4096 bytes with the NUL are the limit.
     let max = vec![b'x'; 4095];
     ok!(d.label(h, &String::from_utf8_lossy(&max)));
-    eq!(debugfs::gem(&String::from_utf8_lossy(&max))?.size, PAGE);
+    eq!(debugfs::gem(&String::from_utf8_lossy(&max))?.size, page);
     let over = vec![b'y'; 4096];
     err!(d.label(h, &String::from_utf8_lossy(&over)), E2BIG);
     // The old one stays after a refusal.
-    eq!(debugfs::gem(&String::from_utf8_lossy(&max))?.size, PAGE);
+    eq!(debugfs::gem(&String::from_utf8_lossy(&max))?.size, page);
     err!(raw(8), EFAULT);
     // Empty, and none.
     ok!(d.label(h, ""));
@@ -548,26 +552,27 @@ fn labels() -> Res {
 
 /// A label at the very end of a mapping: not one byte behind it is read.
 fn label_at_edge() -> Res {
+    let page = page_size();
     let d = ok!(Dev::open());
-    let h = ok!(d.bo(PAGE, 0, 0));
+    let h = ok!(d.bo(page, 0, 0));
     let m = ok!(Map::new(
         -1,
         0,
-        2 * PAGE,
+        2 * page,
         RW,
         libc::MAP_PRIVATE | libc::MAP_ANONYMOUS
     ));
     // SAFETY: the second page of a mapping of ours.
-    unsafe { libc::munmap(m.ptr().add(PAGE as usize).cast(), PAGE as usize) };
+    unsafe { libc::munmap(m.ptr().add(page as usize).cast(), page as usize) };
     // SAFETY: eight bytes inside of the first page.
     unsafe {
         std::ptr::copy_nonoverlapping(
             c"e2e-edg".as_ptr().cast(),
-            m.ptr().add(PAGE as usize - 8),
+            m.ptr().add(page as usize - 8),
             8,
         )
     };
-    let label = m.ptr() as u64 + PAGE - 8;
+    let label = m.ptr() as u64 + page - 8;
     ok!(d.call(&mut BoSetLabel {
         handle: h,
         pad: 0,
@@ -576,7 +581,7 @@ fn label_at_edge() -> Res {
     debugfs::gem("e2e-edg")?;
     // Without its NUL it runs into the hole.
     // SAFETY: the last byte of the first page.
-    unsafe { m.ptr().add(PAGE as usize - 1).write(b'e') };
+    unsafe { m.ptr().add(page as usize - 1).write(b'e') };
     err!(
         d.call(&mut BoSetLabel {
             handle: h,
@@ -631,7 +636,7 @@ fn many() -> Res {
     for (i, h) in v.iter().enumerate() {
         ok!(d.map(vm, *h, 0, i as u64 * 2 * PAGE, PAGE));
     }
-    eq!(ok!(d.fdinfo()).total(), 2000 * PAGE);
+    eq!(ok!(d.fdinfo()).total(), 2000 * page_size());
     for (i, h) in v.iter().enumerate() {
         if i % 3 == 0 {
             ok!(d.unmap(vm, i as u64 * 2 * PAGE, PAGE));

@@ -79,6 +79,7 @@ fn gems_states() -> Res {
 /// An exported and a private buffer are both evicted by the shrinker; marked, counted, and back at
 /// the first touch.
 fn shrink_evicts() -> Res {
+    let page = page_size();
     if ok!(proc::swaps()).is_empty() {
         skip!("no swap");
     }
@@ -96,7 +97,7 @@ fn shrink_evicts() -> Res {
         v.push(m);
     }
     let n = ok!(shrink(1 << 20));
-    check!(n >= 6 * M / PAGE, "{n} pages");
+    check!(n >= 6 * M / page, "{n} pages");
     for (i, m) in v.iter().enumerate() {
         let g = gem(&format!("e2e-shrink-{i}"))?;
         eq!((g.resident, g.evictions, g.state & 4), (0, 1, 4));

@@ -132,6 +132,7 @@ fn of_others() -> Res {
 }
 
 fn evicted_is_not_resident() -> Res {
+    let page = sys::page_size();
     let d = ok!(Dev::open());
     if ok!(proc::swaps()).is_empty() {
         skip!("no swap");
@@ -140,7 +141,7 @@ fn evicted_is_not_resident() -> Res {
     let m = ok!(d.mmap(h, 4 * M));
     pattern::fill(&m, 1);
     eq!(ok!(d.fdinfo()).resident(), 4 * M);
-    check!(ok!(debugfs::shrink(1 << 20)) >= 4 * M / PAGE);
+    check!(ok!(debugfs::shrink(1 << 20)) >= 4 * M / page);
     eq!(
         (ok!(d.fdinfo()).total(), ok!(d.fdinfo()).resident()),
         (4 * M, 0)

@@ -50,22 +50,23 @@ fn asleep() -> Res {
 }
 
 fn mapping_rules() -> Res {
+    let one = page_size();
     let d = ok!(Dev::open());
     let s = libc::MAP_SHARED;
     for (off, len, prot, flags, what) in [
-        (0, PAGE, R, libc::MAP_PRIVATE, "private"),
-        (0, 2 * PAGE, R, s, "two pages"),
-        (0, PAGE, R | libc::PROT_WRITE, s, "writable"),
-        (0, PAGE, libc::PROT_WRITE, s, "write-only"),
-        (0, PAGE, R | libc::PROT_EXEC, s, "executable"),
-        (PAGE, PAGE, R, s, "second page"),
-        (1 << 20, PAGE, R, s, "far behind"),
-        (1 << 57, PAGE, R, s, "very far behind"),
+        (0, one, R, libc::MAP_PRIVATE, "private"),
+        (0, 2 * one, R, s, "two pages"),
+        (0, one, R | libc::PROT_WRITE, s, "writable"),
+        (0, one, libc::PROT_WRITE, s, "write-only"),
+        (0, one, R | libc::PROT_EXEC, s, "executable"),
+        (one, one, R, s, "second page"),
+        (1 << 20, one, R, s, "far behind"),
+        (1 << 57, one, R, s, "very far behind"),
     ] {
         let r = page(&d, MMIO_OFFSET_64 + off, len, prot, flags).map(|_| ());
         check!(r == Err(EINVAL), "{what}: {r:?}");
     }
-    ok!(page(&d, MMIO_OFFSET_64, PAGE, R, s));
+    ok!(page(&d, MMIO_OFFSET_64, one, R, s));
     Ok(())
 }
 

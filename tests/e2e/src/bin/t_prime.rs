@@ -102,19 +102,20 @@ fn mmap_of_dma_buf() -> Res {
 fn mmap_of_dma_buf_offset() -> Res {
     ktap::only_rust("C shows the pages from the start of the buffer")?;
     let d = ok!(Dev::open());
-    let h = ok!(d.bo(M, BO_WB_MMAP, 0));
-    let m = ok!(d.mmap(h, M));
+    let page = page_size();
+    let h = ok!(d.bo(256 * page, BO_WB_MMAP, 0));
+    let m = ok!(d.mmap(h, 256 * page));
     pattern::fill(&m, 9);
     let fd = ok!(d.export(h));
-    for page in [1, 5, 255] {
+    for i in [1, 5, 255] {
         let o = ok!(Map::new(
             fd.as_raw_fd(),
-            page * PAGE,
-            PAGE,
+            i * page,
+            page,
             RW,
             libc::MAP_SHARED
         ));
-        pattern::check(&o, 9 + page * PAGE / 8)?;
+        pattern::check(&o, 9 + i * page / 8)?;
     }
     Ok(())
 }

@@ -321,6 +321,7 @@ fn longer() -> Res {
 }
 
 fn bad_pointer() -> Res {
+    let page = page_size();
     let d = ok!(Dev::open());
     for (kind, full, _) in TYPES {
         if csif_missing(kind) {
@@ -335,7 +336,7 @@ fn bad_pointer() -> Res {
     let m = ok!(Map::new(
         -1,
         0,
-        PAGE,
+        page,
         libc::PROT_READ,
         libc::MAP_PRIVATE | libc::MAP_ANONYMOUS
     ));
@@ -345,13 +346,13 @@ fn bad_pointer() -> Res {
     let m = ok!(Map::new(
         -1,
         0,
-        2 * PAGE,
+        2 * page,
         libc::PROT_READ | libc::PROT_WRITE,
         libc::MAP_PRIVATE | libc::MAP_ANONYMOUS
     ));
     // SAFETY: the second half of a mapping of ours.
-    unsafe { libc::munmap(m.ptr().add(PAGE as usize).cast(), PAGE as usize) };
-    let r = query(&d, QUERY_GPU_INFO, 112, m.ptr() as u64 + PAGE - 64).0;
+    unsafe { libc::munmap(m.ptr().add(page as usize).cast(), page as usize) };
+    let r = query(&d, QUERY_GPU_INFO, 112, m.ptr() as u64 + page - 64).0;
     check!(r == Err(EFAULT), "{r:?}");
     // An odd address is no fault.
     let r = query(&d, QUERY_GPU_INFO, 112, m.ptr() as u64 + 1).0;

@@ -21,6 +21,7 @@ fn need() -> Res {
 
 /// Every state a buffer can be in: what may be evicted is, the rest stays, contents are right.
 fn states() -> Res {
+    let page = page_size();
     need()?;
     let d = ok!(Dev::open());
     let (a, b) = (ok!(d.vm()), ok!(d.vm()));
@@ -59,7 +60,7 @@ fn states() -> Res {
     let (buf, _mem) = ok!(drm::udmabuf(64 * K));
     let imp = ok!(d.import(buf.as_fd()));
     ok!(d.map(a, imp, 0, 1 << 40, 64 * K));
-    check!(ok!(shrink(ALL)) >= 6 * M / PAGE);
+    check!(ok!(shrink(ALL)) >= 6 * M / page);
     for (_, label, _, _) in &v {
         let g = gem(label)?;
         check!(g.resident == 0 && g.evictions == 1, "{label}: {g:?}");
@@ -93,6 +94,7 @@ fn again_and_again() -> Res {
 /// A buffer that was mapped once more after its eviction is in use by the GPU again, and goes after
 /// one that has been so for longer.
 fn mapped_again() -> Res {
+    let page = page_size();
     ktap::only_rust("the order of C is another one")?;
     need()?;
     let d = ok!(Dev::open());
@@ -108,7 +110,7 @@ fn mapped_again() -> Res {
     eq!(gem("e2e-again")?.resident, 0);
     make("e2e-older", 2 << 32)?;
     ok!(d.map(vm, again, 0, 3 << 32, M));
-    ok!(shrink(M / PAGE));
+    ok!(shrink(M / page));
     let (again, older) = (gem("e2e-again")?, gem("e2e-older")?);
     eq!((older.resident, older.evictions), (0, 1));
     eq!((again.resident, again.evictions), (M, 1));

@@ -39,11 +39,12 @@ fn whole_and_part() -> Res {
 }
 
 fn empty_ranges() -> Res {
+    let page = page_size();
     let d = ok!(Dev::open());
-    let h = ok!(d.bo(PAGE, BO_WB_MMAP, 0));
+    let h = ok!(d.bo(page, BO_WB_MMAP, 0));
     ok!(d.sync(h, SYNC_FLUSH, 0, 0));
-    ok!(d.sync(h, SYNC_FLUSH, PAGE, 0));
-    err!(d.sync(h, SYNC_FLUSH, PAGE + 1, 0), EINVAL);
+    ok!(d.sync(h, SYNC_FLUSH, page, 0));
+    err!(d.sync(h, SYNC_FLUSH, page + 1, 0), EINVAL);
     Ok(())
 }
 
@@ -106,21 +107,22 @@ fn not_populated() -> Res {
 }
 
 fn arrays() -> Res {
+    let page = page_size();
     let d = ok!(Dev::open());
-    let a = ok!(d.bo(PAGE, BO_WB_MMAP, 0));
-    let b = ok!(d.bo(2 * PAGE, BO_WB_MMAP, 0));
+    let a = ok!(d.bo(page, BO_WB_MMAP, 0));
+    let b = ok!(d.bo(2 * page, BO_WB_MMAP, 0));
     let op = |handle, offset, size| BoSyncOp {
         handle,
         kind: SYNC_FLUSH,
         offset,
         size,
     };
-    ok!(d.sync_ops(&[op(a, 0, PAGE), op(b, PAGE, PAGE), op(a, 9, 9)]));
+    ok!(d.sync_ops(&[op(a, 0, page), op(b, page, page), op(a, 9, 9)]));
     err!(
-        d.sync_ops(&[op(a, 0, PAGE), op(1000, 0, 1), op(a, 0, PAGE + 1)]),
+        d.sync_ops(&[op(a, 0, page), op(1000, 0, 1), op(a, 0, page + 1)]),
         ENOENT
     );
-    err!(d.sync_ops(&[op(a, 0, PAGE + 1), op(1000, 0, 1)]), EINVAL);
+    err!(d.sync_ops(&[op(a, 0, page + 1), op(1000, 0, 1)]), EINVAL);
     ok!(d.sync_ops(&[]));
     // A count of 0 asks no questions.
     ok!(d.call(&mut BoSync {
@@ -130,7 +132,7 @@ fn arrays() -> Res {
             array: 8
         }
     }));
-    let ops = [op(a, 0, PAGE)];
+    let ops = [op(a, 0, page)];
     for stride in [0, 8, 23] {
         let mut o = ObjArray::of(&ops);
         o.stride = stride;
@@ -147,7 +149,7 @@ fn arrays() -> Res {
         EFAULT
     );
     // Longer with a tail of zeroes, and with something else.
-    let mut long = [[a as u64, 0, PAGE, 0], [a as u64, 0, PAGE, 0]];
+    let mut long = [[a as u64, 0, page, 0], [a as u64, 0, page, 0]];
     ok!(d.call(&mut BoSync {
         ops: ObjArray::of(&long)
     }));

@@ -153,22 +153,23 @@ pub fn never_touched() -> Res {
 
 /// A thousand small buffers.
 pub fn many_small() -> Res {
+    let page = page_size();
     need()?;
     let d = ok!(Dev::open());
     let vm = ok!(d.vm());
     let n = 1000u64;
     let mut maps = Vec::new();
     for i in 0..n {
-        let h = ok!(d.bo(2 * PAGE, BO_WB_MMAP, if i % 2 == 0 { vm } else { 0 }));
-        let m = ok!(d.mmap(h, 2 * PAGE));
+        let h = ok!(d.bo(2 * page, BO_WB_MMAP, if i % 2 == 0 { vm } else { 0 }));
+        let m = ok!(d.mmap(h, 2 * page));
         pattern::fill(&m, i * 1024);
-        ok!(d.map(vm, h, 0, (i + 1) * M, 2 * PAGE));
+        ok!(d.map(vm, h, 0, (i + 1) * M, 2 * page));
         maps.push(m);
     }
     ok!(reclaim(getpid()));
     eq!(ok!(d.fdinfo()).resident(), 0);
     ok!(claim(getpid()));
-    eq!(ok!(d.fdinfo()).resident(), n * 2 * PAGE);
+    eq!(ok!(d.fdinfo()).resident(), n * 2 * page);
     for (i, m) in maps.iter().enumerate() {
         pattern::check(m, i as u64 * 1024)?;
     }
