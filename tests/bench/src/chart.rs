@@ -172,7 +172,12 @@ pub fn attributes(time: &Data) -> Result<String, String> {
     for e in 2..=5 {
         let (x, _) = a.at(f64::from(e), 0.0);
         s.line(x, a.top, x, a.bottom, r##"stroke="#ddd""##);
-        s.text(x, a.bottom + 18.0, MIDDLE, &short(10f64.powi(e) / 1000.0));
+        s.text(
+            x,
+            a.bottom + 18.0,
+            MIDDLE,
+            &format!("{}", 10f64.powi(e) / 1000.0),
+        );
     }
     for e in -4..=0 {
         let (_, y) = a.at(2.0, f64::from(e));
@@ -265,7 +270,9 @@ pub fn growth(all: &[Growth]) -> String {
                 }
                 if let Some((_, y)) = points.last() {
                     let style = format!(r#"fill="{colour}" {END}"#);
-                    s.text(a.right - 10.0, y - 10.0, &style, &format!("mem_{}", g.what));
+                    // Below its line, so that two labels do not meet.
+                    let dy = if g.what == "claim" { 20.0 } else { -10.0 };
+                    s.text(a.right - 10.0, y + dy, &style, &format!("mem_{}", g.what));
                 }
             }
             let unit = if instructions {
@@ -275,7 +282,7 @@ pub fn growth(all: &[Growth]) -> String {
             };
             let what = match over {
                 "buffers" => "80 MiB in so many buffers",
-                _ => "32 MiB, with so many processes that have the device open",
+                _ => "32 MiB, device open in so many processes",
             };
             a.frame(&mut s, &format!("{what}: {unit}"));
         }
