@@ -404,7 +404,8 @@ fn signals() -> Res {
     let total = 32 * M;
     // SAFETY: no memory involved.
     let me = unsafe { libc::pthread_self() };
-    let (mut interrupted, mut between) = (0, 0);
+    // Of mem_reclaim and mem_claim.
+    let (mut interrupted, mut between) = ([0; 2], [0; 2]);
     let write = |name: &str, pid: i32, delay: u64| -> Res<Result<usize>> {
         let f = std::fs::OpenOptions::new()
             .write(true)
@@ -421,36 +422,37 @@ fn signals() -> Res {
         Ok(r)
     };
     let start = Instant::now();
-    let mut delay = 100;
+    let mut delays = [100; 2];
     for round in 0..60 {
         if start.elapsed() > Duration::from_secs(12) {
             break;
         }
-        let name = if round % 2 == 0 {
-            "mem_reclaim"
-        } else {
-            "mem_claim"
-        };
-        match write(name, c.pid, delay)? {
+        let which = round % 2;
+        let name = BOTH[which].0;
+        let delay = &mut delays[which];
+        match write(name, c.pid, *delay)? {
             Ok(n) => {
                 eq!(n, c.pid.to_string().len() + 1);
-                eq!(c.resident()?, if round % 2 == 0 { 0 } else { total });
-                delay = if delay > 400 { delay / 3 } else { 50_000 };
+                eq!(c.resident()?, if which == 0 { 0 } else { total });
+                *delay = if *delay > 400 { *delay / 3 } else { 50_000 };
             }
             Err(EINTR) => {
-                interrupted += 1;
+                interrupted[which] += 1;
                 let r = c.resident()?;
                 if r > 0 && r < total {
-                    between += 1;
+                    between[which] += 1;
                 }
-                delay = delay * 5 / 3;
+                *delay = *delay * 5 / 3;
             }
             Err(e) => fail!("{name}: {e}"),
         }
     }
-    note!("{interrupted} calls interrupted, {between} of them half way");
-    check!(interrupted > 0, "no call was interrupted");
-    check!(between > 0, "no call was interrupted half way");
+    for (i, (name, _)) in BOTH.iter().enumerate() {
+        let (n, half) = (interrupted[i], between[i]);
+        note!("{n} calls of {name} interrupted, {half} of them half way");
+        check!(n > 0, "no {name} was interrupted");
+        check!(half > 0, "no {name} was interrupted half way");
+    }
     // It can be finished.
     ok!(sysfs::reclaim(c.pid));
     eq!(c.resident()?, 0);
