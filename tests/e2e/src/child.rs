@@ -97,19 +97,22 @@ impl Child {
         Ok(())
     }
 
-    /// Waits for an answer.
-    pub fn recv(&mut self, limit: Duration) -> Res<Result<String, String>> {
+    /// Whether an answer, or the end of the helper, comes within a time.
+    pub fn ready(&self, limit: Duration) -> bool {
         let mut p = libc::pollfd {
             fd: self.rx.get_ref().as_raw_fd(),
             events: libc::POLLIN,
             revents: 0,
         };
-        if self.rx.buffer().is_empty() {
-            // SAFETY: one valid entry.
-            let n = unsafe { libc::poll(&mut p, 1, limit.as_millis() as i32) };
-            if n == 0 {
-                return Err(Fail::Fail(format!("helper {} does not answer", self.pid)));
-            }
+        // SAFETY: one valid entry.
+        !self.rx.buffer().is_empty()
+            || unsafe { libc::poll(&mut p, 1, limit.as_millis() as i32) } > 0
+    }
+
+    /// Waits for an answer.
+    pub fn recv(&mut self, limit: Duration) -> Res<Result<String, String>> {
+        if !self.ready(limit) {
+            return Err(Fail::Fail(format!("helper {} does not answer", self.pid)));
         }
         let mut s = String::new();
         match self.rx.read_line(&mut s) {

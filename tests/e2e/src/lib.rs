@@ -18,6 +18,7 @@ pub mod reclaim;
 pub mod svg;
 pub mod sys;
 pub mod sysfs;
+pub mod trace;
 pub mod uapi;
 
 /// One kibibyte, one mebibyte, in the type of the uAPI.
