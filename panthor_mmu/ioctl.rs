@@ -5,10 +5,7 @@
 
 use super::{bind::BindOp, vm::VmStatus};
 use crate::{
-    kernel_ext::{
-        drm::{gpuvm::Prealloc, ioctl::Ioctl},
-        uaccess,
-    },
+    kernel_ext::{drm::ioctl::Ioctl, uaccess},
     PanthorDevice, PanthorDriver, PanthorDrmFile,
 };
 use kernel::{prelude::*, uapi};
@@ -66,17 +63,22 @@ impl Ioctl<PanthorDriver> for VmBind {
         if args.flags & ASYNC != 0 {
             return Err(EOPNOTSUPP);
         }
-        let mut prealloc = Prealloc::new();
-        for (i, op) in ops.iter().enumerate() {
-            let done = BindOp::new(op, vm.kernel_va_start())
-                .and_then(|op| op.run(&vm, file, &mut prealloc));
-            if let Err(e) = done {
+        let mut prealloc = vm.space().take_spare();
+        let failed = ops.iter().enumerate().find_map(|(i, op)| {
+            BindOp::new(op, vm.kernel_va_start())
+                .and_then(|op| op.run(&vm, file, &mut prealloc))
+                .err()
+                .map(|e| (i, e))
+        });
+        vm.space().put_spare(prealloc);
+        match failed {
+            Some((i, e)) => {
                 // Tells userspace which operation failed.
                 args.ops.count = u32::try_from(i)?;
-                return Err(e);
+                Err(e)
             }
+            None => Ok(0),
         }
-        Ok(0)
     }
 }
 

@@ -56,6 +56,9 @@ pub(crate) struct Seat {
     state: LockedBy<SeatData, Table>,
     /// Set by a fault, cleared by the next activation that makes the address space work again.
     faulty: Atomic<bool>,
+    /// Whether it may be in a slot: false is certain while the operation lock is held, without which
+    /// nobody is given a slot.
+    seated: Atomic<bool>,
 }
 
 /// What changes under the lock of the slots.
@@ -139,6 +142,7 @@ impl AsSlots {
             Seat {
                 state: LockedBy::new(&self.table, SeatData { locked: None }),
                 faulty: Atomic::new(false),
+                seated: Atomic::new(false),
             },
             GFP_KERNEL,
         )?)
@@ -171,7 +175,8 @@ impl AsSlots {
 
     /// Gives the address space a slot where it is active, and returns the number of the slot.
     ///
-    /// Every call is to be matched by one of [`Self::deactivate()`]. `EBUSY` when all slots are
+    /// The caller holds the operation lock of the address space. Every call is to be matched by one
+    /// of [`Self::deactivate()`]. `EBUSY` when all slots are
     /// active, `ENODEV` when the device is going away.
     pub(crate) fn activate(&self, seat: &Arc<Seat>, cfg: &AsConfig) -> Result<u32> {
         let mut table = self.table.lock();
@@ -181,6 +186,7 @@ impl AsSlots {
         }
 
         let (slot, how) = table.seats.acquire(seat)?;
+        seat.seated.store(true, Relaxed);
         let enable = match how {
             Acquired::Shared => false,
             // A fault has disabled the slot.
@@ -236,9 +242,13 @@ impl AsSlots {
     /// Stalls accesses of the GPU to a range of addresses whose translations are about to change.
     ///
     /// When another range is locked already, the lock is widened to hold both. An address space
-    /// that is in no slot is not accessed; should it get one, the range is locked there.
+    /// that is in no slot is not accessed, and does not get one meanwhile: the caller holds its
+    /// operation lock, up to [`Self::unlock_region`].
     pub(crate) fn lock_region(&self, seat: &Arc<Seat>, start: u64, size: u64) -> Result {
         let region = LockRegion::new(start, size).ok_or(EINVAL)?;
+        if !seat.seated.load(Relaxed) {
+            return Ok(());
+        }
         let mut table = self.table.lock();
         let slot = Self::slot_of(&table, seat);
         let data = seat.state.access_mut(&mut table);
@@ -260,6 +270,9 @@ impl AsSlots {
 
     /// Makes the changes of the translations known to the GPU, and lets it go on.
     pub(crate) fn unlock_region(&self, seat: &Arc<Seat>) -> Result {
+        if !seat.seated.load(Relaxed) {
+            return Ok(());
+        }
         let mut table = self.table.lock();
         let slot = Self::slot_of(&table, seat);
 

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     kernel_ext::{
         drm::gpuvm::{DriverGpuVm, GpuVm, MapStep, Op, Part, RemapStep, Reserve},
-        io_pgtable::{PageTable, TableReserve, BLOCK},
+        io_pgtable::{Demand, PageTable, TableReserve, BLOCK},
         registry::Registry,
         swap,
     },
@@ -188,6 +188,22 @@ pub(crate) fn widen_to_blocks(
     (new_start, new_end)
 }
 
+/// How many tables of a reserve are kept for the next operation: what a mapping can need whose size
+/// is that of a block or less.
+const SPARE_TABLES: usize = 4;
+
+/// Counts the tables that a mapping needs.
+fn count_tables(
+    step: &MapStep<'_, Space>,
+    mut demand: Demand<impl Fn(u64) -> usize>,
+) -> Result<usize> {
+    for_each_part(step, |addr, pa, len| {
+        demand.add(addr, pa, len);
+        Ok(())
+    })?;
+    Ok(demand.tables())
+}
+
 impl Reserve for TableReserve {
     fn len(&self) -> usize {
         self.len()
@@ -195,6 +211,10 @@ impl Reserve for TableReserve {
 
     fn fill(&mut self, len: usize) -> Result {
         self.fill(len)
+    }
+
+    fn trim(&mut self) {
+        self.trim(SPARE_TABLES);
     }
 }
 
@@ -220,13 +240,19 @@ impl DriverGpuVm for Space {
         }
     }
 
-    fn demand_of_map(tables: &mut Tables, step: &MapStep<'_, Self>) -> Result<usize> {
-        let mut demand = tables.live()?.demand();
-        for_each_part(step, |addr, pa, len| {
-            demand.add(addr, pa, len);
-            Ok(())
-        })?;
-        Ok(demand.tables())
+    fn demand_of_map(
+        tables: &mut Tables,
+        step: &MapStep<'_, Self>,
+        reserve: &TableReserve,
+    ) -> Result<usize> {
+        let table = tables.live()?;
+        // As if there were no tables: to look which ones there are takes longer than to have a few
+        // more than are needed, and they are kept for the next operation.
+        let most = count_tables(step, Demand::new(|_| 3))?;
+        if most <= reserve.len().max(SPARE_TABLES) {
+            return Ok(most);
+        }
+        count_tables(step, table.demand())
     }
 
     fn demand_of_cut(tables: &mut Tables, addr: u64) -> usize {

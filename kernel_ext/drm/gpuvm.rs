@@ -61,9 +61,13 @@ pub(crate) trait DriverGpuVm: Sized + Send + Sync + 'static {
         linear
     }
 
-    /// How much must be in the reserve for [`Self::map`]. An error when there may be no new
-    /// mappings.
-    fn demand_of_map(state: &mut Self::State, step: &MapStep<'_, Self>) -> Result<usize>;
+    /// How much must be in the reserve for [`Self::map`]; it need not be exact when there is enough.
+    /// An error when there may be no new mappings.
+    fn demand_of_map(
+        state: &mut Self::State,
+        step: &MapStep<'_, Self>,
+        reserve: &Self::Reserve,
+    ) -> Result<usize>;
 
     /// How much must be in the reserve, in addition, for a [`Self::remap`] that cuts a mapping at
     /// an address.
@@ -90,12 +94,15 @@ pub(crate) trait DriverGpuVm: Sized + Send + Sync + 'static {
 }
 
 /// Memory set aside for operations. What an operation does not need any more may come back into it.
-pub(crate) trait Reserve: Default + Send {
+pub(crate) trait Reserve: Default + Send + Unpin {
     /// How much there is.
     fn len(&self) -> usize;
 
     /// Sees to it that there is at least `len`. `ENOMEM`, `EINTR`.
     fn fill(&mut self, len: usize) -> Result;
+
+    /// Frees what is not worth to be kept for later operations.
+    fn trim(&mut self);
 }
 
 /// An operation on the translations of an address space, its lock held.

@@ -52,6 +52,18 @@ impl TableReserve {
         self.len += 1;
     }
 
+    /// Frees all but `len` tables.
+    pub(crate) fn trim(&mut self, len: usize) {
+        while let Some(table) = self.first.filter(|_| self.len > len) {
+            // INVARIANT: The chain goes on with the next one.
+            // SAFETY: The page is ours, with a link at its start.
+            self.first = unsafe { table.read() }.0;
+            self.len -= 1;
+            // SAFETY: It came from `kx_alloc_table()`.
+            unsafe { bindings::kx_free_table(table.as_ptr().cast()) };
+        }
+    }
+
     /// How many tables there are.
     pub(crate) fn len(&self) -> usize {
         self.len
@@ -76,12 +88,6 @@ impl TableReserve {
 
 impl Drop for TableReserve {
     fn drop(&mut self) {
-        let mut next = self.first;
-        while let Some(table) = next {
-            // SAFETY: The page is ours, with a link at its start.
-            next = unsafe { table.read() }.0;
-            // SAFETY: It came from `kx_alloc_table()`.
-            unsafe { bindings::kx_free_table(table.as_ptr().cast()) };
-        }
+        self.trim(0);
     }
 }

@@ -244,7 +244,7 @@ unsafe fn restore<T: DriverGpuVm>(
             mapping: va.mapping()?,
             segments: obj.segments().ok_or(ENODEV)?,
         };
-        let demand = T::demand_of_map(&mut state, &step)?;
+        let demand = T::demand_of_map(&mut state, &step, &reserve)?;
         if reserve.len() < demand {
             // The mapping may be cut or gone when the lock is taken again.
             drop(state);

@@ -38,15 +38,13 @@ pub(super) struct Va<T: DriverGpuVm> {
 }
 
 impl<T: DriverGpuVm> Va<T> {
-    fn new() -> Result<KBox<Self>> {
-        Ok(KBox::new(
-            Self {
-                va: Opaque::zeroed(),
-                evicted: Atomic::new(false),
-                mapping: None,
-            },
-            GFP_KERNEL,
-        )?)
+    /// One that no address space knows.
+    fn unused() -> Self {
+        Self {
+            va: Opaque::zeroed(),
+            evicted: Atomic::new(false),
+            mapping: None,
+        }
     }
 
     /// # Safety
@@ -162,22 +160,33 @@ impl<T: DriverGpuVm> Prealloc<T> {
         }
     }
 
+    /// What is worth keeping for later; the rest is freed.
+    pub(super) fn trim(&mut self) {
+        self.reserve.trim();
+    }
+
     fn has(&self, demand: Demand) -> bool {
         self.vas.iter().flatten().count() >= demand.vas && self.reserve.len() >= demand.reserve
     }
 
     fn fill(&mut self, demand: Demand) -> Result {
-        for va in self.vas.iter_mut().take(demand.vas) {
-            if va.is_none() {
-                *va = Some(Va::new()?);
-            }
+        let missing = demand.vas.saturating_sub(self.vas.iter().flatten().count());
+        for va in self.vas.iter_mut().filter(|va| va.is_none()).take(missing) {
+            *va = Some(KBox::new(Va::unused(), GFP_KERNEL)?);
         }
         self.reserve.fill(demand.reserve)
     }
 
     fn take_va(vas: &mut [Option<KBox<Va<T>>>; 3]) -> Result<KBox<Va<T>>> {
-        // The last one first, so that those that are left are in front.
-        vas.iter_mut().rev().find_map(Option::take).ok_or(EINVAL)
+        vas.iter_mut().find_map(Option::take).ok_or(EINVAL)
+    }
+
+    /// Keeps a mapping that is used no more, if there is room.
+    fn put_va(vas: &mut [Option<KBox<Va<T>>>; 3], mut va: KBox<Va<T>>) {
+        if let Some(place) = vas.iter_mut().find(|va| va.is_none()) {
+            *va = Va::unused();
+            *place = Some(va);
+        }
     }
 }
 
@@ -218,11 +227,11 @@ impl<T: DriverGpuVm> GpuVm<T> {
             // SAFETY: The device is there, and the object pinned.
             segments: unsafe { stable_segments(req.pinned.object()) }.ok_or(ENODEV)?,
         };
-        let state = self.lock_with(prealloc, |state| {
+        let state = self.lock_with(prealloc, |state, reserve| {
             let cuts = self.demand_of_cuts(state, req.addr, req.range);
             Ok(Demand {
                 vas: cuts.vas + 1,
-                reserve: cuts.reserve + T::demand_of_map(state, &step)?,
+                reserve: cuts.reserve + T::demand_of_map(state, &step, reserve)?,
             })
         })?;
         let c_req = bindings::drm_gpuvm_map_req {
@@ -252,10 +261,9 @@ impl<T: DriverGpuVm> GpuVm<T> {
     /// Takes all mappings out of a range.
     pub(crate) fn unmap(&self, addr: u64, range: u64, prealloc: &mut Prealloc<T>) -> Result {
         let bound = self.dev().enter();
-        let state = self.lock_with(
-            prealloc,
-            |state| Ok(self.demand_of_cuts(state, addr, range)),
-        )?;
+        let state = self.lock_with(prealloc, |state, _| {
+            Ok(self.demand_of_cuts(state, addr, range))
+        })?;
         self.run(state, (addr, range), None, bound, prealloc, |vm, ctx| {
             // SAFETY: As above.
             to_result(unsafe { bindings::drm_gpuvm_sm_unmap(vm, ctx, addr, range) })
@@ -266,11 +274,11 @@ impl<T: DriverGpuVm> GpuVm<T> {
     fn lock_with(
         &self,
         prealloc: &mut Prealloc<T>,
-        demand: impl Fn(&mut T::State) -> Result<Demand>,
+        demand: impl Fn(&mut T::State, &T::Reserve) -> Result<Demand>,
     ) -> Result<Guard<'_, T::State, MutexBackend>> {
         loop {
             let mut state = self.state.lock();
-            let demand = demand(&mut state)?;
+            let demand = demand(&mut state, &prealloc.reserve)?;
             if prealloc.has(demand) {
                 return Ok(state);
             }
@@ -390,16 +398,16 @@ unsafe fn with_context<T: DriverGpuVm>(
     })
 }
 
-/// Frees a mapping that the address space does not know any more.
+/// Takes back a mapping that the address space does not know any more.
 ///
 /// # Safety
 ///
 /// `va` is a `Va<T>` that was linked and has been removed.
-unsafe fn unlink<T: DriverGpuVm>(va: *mut bindings::drm_gpuva) {
+unsafe fn unlink<T: DriverGpuVm>(va: *mut bindings::drm_gpuva) -> KBox<Va<T>> {
     // SAFETY: The caller promises it. The reference on the relation is given up later.
     unsafe {
         bindings::drm_gpuva_unlink_defer(va);
-        drop(KBox::from_raw(va.cast::<Va<T>>()));
+        KBox::from_raw(va.cast::<Va<T>>())
     }
 }
 
@@ -515,7 +523,7 @@ where
             for va in [new_prev, new_next].into_iter().flatten() {
                 Va::link(va, vm_bo);
             }
-            unlink::<T>(old_ptr);
+            Prealloc::put_va(ctx.vas, unlink(old_ptr));
             Ok(())
         })
     }
@@ -543,7 +551,7 @@ where
                 T::unmap(&mut ctx.op, old.addr(), old.range());
             }
             bindings::drm_gpuva_unmap(op);
-            unlink::<T>(op.va);
+            Prealloc::put_va(ctx.vas, unlink(op.va));
             Ok(())
         })
     }

@@ -11,19 +11,19 @@ use super::{
     evict,
     mappings::ObjectOf,
     ops,
-    ops::OpGuard,
+    ops::{OpGuard, Prealloc},
     DriverGpuVm,
 };
 use crate::kernel_ext::{bindings, registry};
 use core::{marker::PhantomData, ops::Deref, ptr::NonNull};
 use kernel::{
     error::to_result,
-    new_mutex,
+    new_mutex, new_spinlock,
     prelude::*,
     seq_file::SeqFile,
     sync::{
         aref::{ARef, AlwaysRefCounted},
-        Mutex,
+        Mutex, SpinLock,
     },
     types::Opaque,
 };
@@ -41,6 +41,9 @@ pub(crate) struct GpuVm<T: DriverGpuVm> {
     vm: Opaque<bindings::drm_gpuvm>,
     #[pin]
     pub(super) state: Mutex<T::State>,
+    /// What operations left of what they set aside, for the next ones.
+    #[pin]
+    spare: SpinLock<Prealloc<T>>,
     resv: ARef<ResvObject>,
     /// The place in the list of all address spaces of the device.
     links: registry::Links<Self>,
@@ -80,6 +83,7 @@ where
             try_pin_init!(Self {
                 vm: Opaque::zeroed(),
                 state <- new_mutex!(state, "GpuVm::state"),
+                spare <- new_spinlock!(Prealloc::new(), "GpuVm::spare"),
                 resv,
                 links: registry::Links::new(),
                 data <- data,
@@ -204,6 +208,18 @@ impl<T: DriverGpuVm> GpuVm<T> {
     /// The object whose reservation lock the private objects of this address space share.
     pub(crate) fn resv(&self) -> &ARef<ResvObject> {
         &self.resv
+    }
+
+    /// What earlier operations left. To be given back with [`Self::put_spare`].
+    pub(crate) fn take_spare(&self) -> Prealloc<T> {
+        core::mem::replace(&mut *self.spare.lock(), Prealloc::new())
+    }
+
+    /// Keeps for later operations what is worth it.
+    pub(crate) fn put_spare(&self, mut spare: Prealloc<T>) {
+        spare.trim();
+        // Another one may have given back something meanwhile: freed without the lock.
+        let _old = core::mem::replace(&mut *self.spare.lock(), spare);
     }
 
     /// Takes the operation lock.
