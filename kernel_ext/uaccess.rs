@@ -182,6 +182,27 @@ pub(crate) fn write_struct_to<T: Versioned>(
     }
 }
 
+/// So many structures are kept without allocating memory for them.
+const FEW: usize = 2;
+
+/// An array of structures that was read.
+pub(crate) enum Array<T: Pod> {
+    /// The first ones of these.
+    Few([T; FEW], usize),
+    Many(KVVec<T>),
+}
+
+impl<T: Pod> core::ops::Deref for Array<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        match self {
+            Self::Few(values, len) => values.get(..*len).unwrap_or(&[]),
+            Self::Many(values) => values,
+        }
+    }
+}
+
 /// Reads an array of structures.
 ///
 /// `EINVAL` if the other side knows less than the first version of the structure, `E2BIG` if it
@@ -189,9 +210,9 @@ pub(crate) fn write_struct_to<T: Versioned>(
 pub(crate) fn read_array_from<T: Versioned>(
     mem: &impl Memory,
     array: &drm_panthor_obj_array,
-) -> Result<KVVec<T>> {
+) -> Result<Array<T>> {
     if array.count == 0 {
-        return Ok(KVVec::new());
+        return Ok(Array::Few([zeroed(); FEW], 0));
     }
 
     // CAST: From 32 bits, which an address has at least.
@@ -200,21 +221,32 @@ pub(crate) fn read_array_from<T: Versioned>(
         return Err(EINVAL);
     }
 
+    let at = |i: usize| {
+        array
+            .array
+            .wrapping_add((i as u64).wrapping_mul(stride as u64))
+    };
+    if count <= FEW {
+        let mut values = [zeroed(); FEW];
+        for (i, value) in values.iter_mut().take(count).enumerate() {
+            *value = read_struct_from(mem, at(i), stride)?;
+        }
+        return Ok(Array::Few(values, count));
+    }
+
     // The allocator complains about sizes beyond this.
     if count > c_int::MAX as usize / size_of::<T>() {
         return Err(ENOMEM);
     }
     let mut values = KVVec::with_capacity(count, GFP_KERNEL | __GFP_NOWARN)?;
 
-    let mut from = array.array;
-    for _ in 0..count {
+    for i in 0..count {
         values
-            .push_within_capacity(read_struct_from::<T>(mem, from, stride)?)
+            .push_within_capacity(read_struct_from::<T>(mem, at(i), stride)?)
             .map_err(|_| ENOMEM)?;
-        from = from.wrapping_add(stride as u64);
     }
 
-    Ok(values)
+    Ok(Array::Many(values))
 }
 
 /// [`read_struct_from()`] the current process.
@@ -228,7 +260,7 @@ pub(crate) fn write_struct<T: Versioned>(to: u64, size: u32, value: &T) -> Resul
 }
 
 /// [`read_array_from()`] the current process.
-pub(crate) fn read_array<T: Versioned>(array: &drm_panthor_obj_array) -> Result<KVVec<T>> {
+pub(crate) fn read_array<T: Versioned>(array: &drm_panthor_obj_array) -> Result<Array<T>> {
     read_array_from(&UserMemory, array)
 }
 
