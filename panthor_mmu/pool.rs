@@ -59,9 +59,11 @@ impl<T: Send + Sync + 'static> Pool<T> {
         let id = (1..=MAX_VMS)
             .find(|&id| array.get(id).is_none())
             .ok_or(EBUSY)?;
-        array
-            .store(id, object, GFP_KERNEL)
-            .map_err(|store| store.error)?;
+        if let Err(store) = array.store(id, object, GFP_KERNEL) {
+            // What could not be stored may be the last reference, and freeing a VM sleeps.
+            drop(array);
+            return Err(store.error);
+        }
         // Under `xa_lock`, as looking at all objects is.
         if id > self.highest.load(Relaxed) {
             self.highest.store(id, Relaxed);
