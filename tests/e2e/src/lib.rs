@@ -4,6 +4,7 @@
 
 pub mod bystander;
 pub mod cgroup;
+pub mod census;
 pub mod child;
 pub mod debugfs;
 pub mod drm;
