@@ -3,8 +3,8 @@
 //! channel of the GPU model, and readers of the kernel's accounting files.
 
 pub mod bystander;
-pub mod cgroup;
 pub mod census;
+pub mod cgroup;
 pub mod child;
 pub mod debugfs;
 pub mod drm;
@@ -17,6 +17,7 @@ pub mod proc;
 pub mod race;
 pub mod reclaim;
 pub mod svg;
+pub mod swapdev;
 pub mod sys;
 pub mod sysfs;
 pub mod trace;

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+//! Limits of cgroups that are hit in the middle of a call: of the process whose memory it is, and of
+//! the one that asks. The answer is the one documented, nothing is lost, and with room again the
+//! same call succeeds.
+
+use e2e::child::Child;
+use e2e::ns::Cgroup;
+use e2e::sys::*;
+use e2e::sysfs::{claim, reclaim};
+use e2e::uapi::*;
+use e2e::*;
+
+fn group(name: &str) -> Res<Cgroup> {
+    Cgroup::new(name).map_err(|e| Fail::Skip(format!("no cgroup: {e}")))
+}
+
+fn need() -> Res {
+    sysfs::need("mem_reclaim")?;
+    if !ktap::patched() {
+        skip!("without the addition to the kernel nothing is written");
+    }
+    if proc::swaps()?.is_empty() {
+        skip!("no swap");
+    }
+    Ok(())
+}
+
+/// A process in a group, with `n` buffers of 1 MiB in a VM.
+fn target(g: &Cgroup, n: u64) -> Res<Child> {
+    let mut c = Child::holder()?;
+    ok!(g.add(c.pid));
+    c.call("vm")?;
+    for i in 0..n {
+        c.call(&format!("bo 0x100000 2 0 {}", i + 1))?;
+        c.call(&format!("bind 1 {i} {:#x}", (i + 1) << 32))?;
+    }
+    Ok(c)
+}
+
+fn check_all(c: &mut Child, n: u64) -> Res {
+    for i in 0..n {
+        c.call(&format!("check {i}"))?;
+    }
+    Ok(())
+}
+
+/// Bytes of a process that are resident, without asking it: it might not live through the answer.
+fn resident(pid: i32) -> Res<u64> {
+    Ok(debugfs::Gems::read()?.of(pid).map(|g| g.resident).sum())
+}
+
+/// A limit that leaves `bytes` above what the group has now.
+fn limit(g: &Cgroup, bytes: u64) -> Res {
+    let now: u64 = ok!(g.get("memory.current")).trim().parse().unwrap_or(0);
+    ok!(g.set("memory.max", &(now + bytes).to_string()));
+    Ok(())
+}
+
+/// A process that writes the attributes from a group of its own.
+fn writer(g: &Cgroup) -> Res<Child> {
+    let mut w = Child::holder()?;
+    ok!(g.add(w.pid));
+    w.call("pid")?;
+    Ok(w)
+}
+
+/// The target has no room: what fits comes back, and the rest when there is room.
+fn claim_target() -> Res {
+    need()?;
+    let g = group("e2e-target")?;
+    let mut c = target(&g, 16)?;
+    ok!(reclaim(c.pid));
+    for room in [0, 4 * M, 10 * M] {
+        limit(&g, room)?;
+        let r = claim(c.pid);
+        let there = resident(c.pid)?;
+        ok!(g.set("memory.max", "max"));
+        note!("{room} bytes of room for 16 MiB: {r:?}, {there} bytes came back");
+        check!(r == Err(ENOMEM), "{r:?}");
+        check!(there < 16 * M && there <= room);
+        ok!(reclaim(c.pid));
+        eq!(c.resident()?, 0);
+    }
+    ok!(claim(c.pid));
+    eq!(c.resident()?, 16 * M);
+    check_all(&mut c, 16)
+}
+
+/// The writer has no room: the memory is charged to whose it was before, so all is done.
+fn tight_writer() -> Res {
+    need()?;
+    let (g, wg) = (group("e2e-target")?, group("e2e-writer")?);
+    let mut c = target(&g, 16)?;
+    let mut w = writer(&wg)?;
+    // Once in peace, so that its own pages are there.
+    eq!(w.call(&format!("reclaim {}", c.pid))?, "ok");
+    eq!(w.call(&format!("claim {}", c.pid))?, "ok");
+    limit(&wg, 512 * K)?;
+    for _ in 0..3 {
+        eq!(w.call(&format!("reclaim {}", c.pid))?, "ok");
+        eq!(c.resident()?, 0);
+        eq!(w.call(&format!("claim {}", c.pid))?, "ok");
+        eq!(c.resident()?, 16 * M);
+    }
+    let charged: u64 = ok!(g.get("memory.current")).trim().parse().unwrap_or(0);
+    check!(
+        charged >= 16 * M,
+        "the target is charged for {charged} bytes"
+    );
+    let events = ok!(wg.get("memory.events"));
+    check!(events.contains("oom_kill 0"), "{events}");
+    check_all(&mut c, 16)
+}
+
+/// The target is at its limit while its memory goes: that needs none of it.
+fn reclaim_target() -> Res {
+    need()?;
+    let g = group("e2e-target")?;
+    let mut c = target(&g, 16)?;
+    limit(&g, 0)?;
+    ok!(reclaim(c.pid));
+    eq!(c.resident()?, 0);
+    ok!(g.set("memory.max", "max"));
+    check_all(&mut c, 16)
+}
+
+/// Its limit of swap is reached: what fits goes, the rest stays ordinary memory, and none of it is
+/// lost.
+fn swap_limit() -> Res {
+    need()?;
+    let g = group("e2e-target")?;
+    let mut c = target(&g, 16)?;
+    for room in ["0", "4M"] {
+        ok!(g.set("memory.swap.max", room));
+        let r = reclaim(c.pid);
+        note!(
+            "memory.swap.max {room}: {r:?}, {} bytes resident",
+            c.resident()?
+        );
+        check!(r == Err(EBUSY), "{r:?}");
+        check_all(&mut c, 16)?;
+    }
+    ok!(g.set("memory.swap.max", "max"));
+    ok!(reclaim(c.pid));
+    eq!(c.resident()?, 0);
+    check_all(&mut c, 16)
+}
+
+/// VM_BIND of more than there is room for: ENOMEM, nothing is mapped, nobody is killed.
+fn vm_bind() -> Res {
+    let g = group("e2e-bind")?;
+    let d = ok!(Dev::open());
+    let vm = ok!(d.vm());
+    let h = ok!(d.bo(16 * M, BO_WB_MMAP, 0));
+    let p = ok!(d.bo(PAGE, 0, 0));
+    let marker = (1 << 46) + getpid() as u64 * PAGE;
+    ok!(d.map(vm, p, 0, marker, PAGE));
+    ok!(g.add(getpid()));
+    limit(&g, 4 * M)?;
+    for _ in 0..3 {
+        let r = d.map(vm, h, 0, M, 16 * M);
+        if r != Err(ENOMEM) {
+            ok!(g.set("memory.max", "max"));
+        }
+        check!(r == Err(ENOMEM), "{r:?}");
+        eq!(debugfs::vas_of(marker)?, []);
+    }
+    let events = ok!(g.get("memory.events"));
+    ok!(g.set("memory.max", "max"));
+    ok!(d.map(vm, h, 0, M, 16 * M));
+    eq!(debugfs::vas_of(marker)?.len(), 1);
+    pattern::zero_at(&ok!(d.mmap(h, 16 * M)), 0, 16 * M)?;
+    ok!(Cgroup::leave(getpid()));
+    check!(events.contains("oom_kill 0"), "{events}");
+    // What it was charged for goes with the buffer.
+    ok!(d.vm_destroy(vm));
+    ok!(d.close(h));
+    Ok(())
+}
+
+/// How a process ends that touches 16 MiB with 4 MiB of room.
+fn touch(g: &Cgroup, m: &Map) -> Res<Access> {
+    limit(g, 4 * M)?;
+    let r = try_access(|| {
+        // 0: this process.
+        if g.add(0).is_err() {
+            return;
+        }
+        for i in 0..m.len() / 8 / 512 {
+            m.set(i * 512, m.get(i * 512));
+        }
+    });
+    ok!(g.set("memory.max", "max"));
+    Ok(ok!(r))
+}
+
+/// The CPU touches more than there is room for. Ordinary shmem is the OOM killer's; a buffer, which
+/// is brought in as a whole, may be SIGBUS. Either way nobody else is hit and nothing is wrong
+/// afterwards.
+fn cpu_fault() -> Res {
+    let g = group("e2e-touch")?;
+    let memfd = ok!(memfd(16 * M));
+    use std::os::fd::AsRawFd;
+    let rw = libc::PROT_READ | libc::PROT_WRITE;
+    let shmem = ok!(Map::new(memfd.as_raw_fd(), 0, 16 * M, rw, libc::MAP_SHARED));
+    // Nothing may be pushed out instead.
+    ok!(g.set("memory.swap.max", "0"));
+    let plain = touch(&g, &shmem)?;
+    drop(shmem);
+    drop(memfd);
+    let d = ok!(Dev::open());
+    for flags in [0, BO_WB_MMAP] {
+        let h = ok!(d.bo(16 * M, flags, 0));
+        let m = ok!(d.mmap(h, 16 * M));
+        let ours = touch(&g, &m)?;
+        note!("flags {flags}: shmem {plain:?}, a buffer {ours:?}");
+        eq!(plain, Access::Signal(libc::SIGKILL));
+        check!(
+            matches!(ours, Access::Signal(libc::SIGKILL | libc::SIGBUS)),
+            "{ours:?}"
+        );
+        // With room, from here.
+        pattern::fill(&m, 4);
+        pattern::check(&m, 4)?;
+        drop(m);
+        ok!(d.close(h));
+    }
+    Ok(())
+}
+
+/// The same with memory that is on swap, and charged to the group again when it comes back: the
+/// content survives who could not have it.
+fn cpu_fault_evicted() -> Res {
+    need()?;
+    let g = group("e2e-touch")?;
+    let d = ok!(Dev::open());
+    let h = ok!(d.bo(16 * M, BO_WB_MMAP, 0));
+    let m = ok!(d.mmap(h, 16 * M));
+    let filled = ok!(try_access(|| {
+        if g.add(0).is_ok() {
+            pattern::fill(&m, 4);
+        }
+    }));
+    eq!(filled, Access::Done);
+    for _ in 0..3 {
+        ok!(reclaim(getpid()));
+        eq!(resident(getpid())?, 0);
+        let r = touch(&g, &m)?;
+        note!(
+            "a buffer on swap: {r:?}, {} bytes came back",
+            resident(getpid())?
+        );
+        check!(
+            matches!(r, Access::Signal(libc::SIGKILL | libc::SIGBUS)),
+            "{r:?}"
+        );
+        pattern::check(&m, 4)?;
+    }
+    Ok(())
+}
+
+fn main() -> std::process::ExitCode {
+    ktap::run(cases![limit 90;
+        claim_target,
+        tight_writer,
+        reclaim_target,
+        swap_limit,
+        vm_bind,
+        cpu_fault,
+        cpu_fault_evicted,
+    ])
+}

@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+//! Swap that is full, goes away or fails, in the middle of `mem_reclaim` and `mem_claim`: the answer
+//! is the one documented, nothing is lost, and when swap works again, so do they.
+
+use e2e::child::Child;
+use e2e::debugfs::Gems;
+use e2e::proc::MemInfo;
+use e2e::reclaim::NoSwap;
+use e2e::swapdev::{Failing, Zram};
+use e2e::sys::*;
+use e2e::sysfs::{claim, reclaim};
+use e2e::*;
+use std::time::{Duration, Instant};
+
+fn need() -> Res {
+    sysfs::need("mem_reclaim")?;
+    if !ktap::patched() {
+        skip!("without the addition to the kernel nothing is written");
+    }
+    if proc::swaps()?.is_empty() {
+        skip!("no swap");
+    }
+    Ok(())
+}
+
+/// A process with `n` buffers of 1 MiB in a VM.
+fn target(n: u64) -> Res<Child> {
+    let mut c = Child::holder()?;
+    c.call("vm")?;
+    for i in 0..n {
+        c.call(&format!("bo 0x100000 2 {} {}", i % 2, i + 1))?;
+        c.call(&format!("bind 1 {i} {:#x}", (i + 1) << 32))?;
+    }
+    Ok(c)
+}
+
+fn check_all(c: &mut Child, n: u64) -> Res {
+    for i in 0..n {
+        c.call(&format!("check {i}"))?;
+    }
+    Ok(())
+}
+
+/// Everything out, everything back, everything right.
+fn works(c: &mut Child, n: u64) -> Res {
+    ok!(reclaim(c.pid));
+    eq!(c.resident()?, 0);
+    ok!(claim(c.pid));
+    eq!(c.resident()?, n * M);
+    check_all(c, n)
+}
+
+/// A device smaller than what there is: what fits goes. A second one takes the rest.
+fn too_small() -> Res {
+    need()?;
+    let z = Zram::new(6 * M)?;
+    let mut c = target(16)?;
+    {
+        let _off = NoSwap::new()?;
+        ok!(z.on());
+        let r = reclaim(c.pid);
+        note!(
+            "16 MiB to 6 MiB of swap: {r:?}, {} bytes resident",
+            c.resident()?
+        );
+        check!(r == Err(ENOSPC), "{r:?}");
+        check!(c.resident()? >= 8 * M);
+        let again = reclaim(c.pid);
+        check!(again == Err(ENOSPC), "again: {again:?}");
+        check_all(&mut c, 16)?;
+        check!(reclaim(c.pid) == Err(ENOSPC));
+    }
+    // With the other device on again the rest goes, without anybody touching it before.
+    ok!(reclaim(c.pid));
+    eq!(c.resident()?, 0);
+    check_all(&mut c, 16)?;
+    ok!(z.off());
+    works(&mut c, 16)
+}
+
+/// Another process has filled it: nothing is torn down. It goes: all fits.
+fn filled_by_another() -> Res {
+    need()?;
+    let z = Zram::new(8 * M)?;
+    let mut c = target(8)?;
+    let off = NoSwap::new()?;
+    ok!(z.on());
+    let mut hog = Child::spawn(|e| {
+        let anon = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        let m = Map::new(-1, 0, 16 * M, libc::PROT_READ | libc::PROT_WRITE, anon);
+        e.serve(|_| {
+            let m = m.as_ref().map_err(|e| e.to_string())?;
+            pattern::fill(m, 9);
+            let _ = m.madvise(libc::MADV_PAGEOUT);
+            Ok(String::new())
+        });
+    })?;
+    hog.call("fill")?;
+    let free = ok!(MemInfo::read()).get("SwapFree");
+    eq!(free, 0);
+    for _ in 0..2 {
+        err!(reclaim(c.pid), ENOSPC);
+    }
+    eq!(c.resident()?, 8 * M);
+    for g in Gems::read()?.of(c.pid) {
+        eq!(g.evictions, 0);
+    }
+    check_all(&mut c, 8)?;
+    hog.kill()?;
+    let room = wait_for(Duration::from_secs(10), || {
+        MemInfo::read().is_ok_and(|m| m.get("SwapFree") > 7 * M)
+    });
+    check!(room, "swap does not come free");
+    // All but what the swap header takes of the device.
+    let r = reclaim(c.pid);
+    check!(matches!(r, Ok(()) | Err(ENOSPC)), "{r:?}");
+    check!(c.resident()? <= 2 * M);
+    check_all(&mut c, 8)?;
+    drop(off);
+    works(&mut c, 8)
+}
+
+/// What a writer of `name` and a swapoff after `delay` came to.
+fn against_swapoff(c: &mut Child, name: &str, delay: Duration) -> Res<(Result<()>, Result<()>)> {
+    let mut off = Child::spawn(|e| {
+        e.serve(|cmd| {
+            std::thread::sleep(Duration::from_micros(cmd.parse().unwrap_or(0)));
+            let swaps = proc::swaps().map_err(|e| e.to_string())?;
+            let r: Result<()> = swaps.iter().try_for_each(|s| swapoff(s));
+            Ok(child::said(r))
+        });
+    })?;
+    off.send(&delay.as_micros().to_string())?;
+    let r = match name {
+        "mem_reclaim" => reclaim(c.pid),
+        _ => claim(c.pid),
+    };
+    let o = match off.recv(Duration::from_secs(60))? {
+        Ok(s) if s == "ok" => Ok(()),
+        o => {
+            note!("swapoff: {o:?}");
+            Err(EIO)
+        }
+    };
+    Ok((r, o))
+}
+
+/// Swap goes at every moment of a call, and comes again.
+fn off_in_the_middle(name: &str, allowed: &[Errno]) -> Res {
+    need()?;
+    let n = 12;
+    let mut c = target(n)?;
+    let swaps = proc::swaps()?;
+    let start = Instant::now();
+    let (mut rounds, mut refused, mut half) = (0, 0, 0);
+    let mut delay = Duration::ZERO;
+    while start.elapsed() < Duration::from_secs(12) {
+        if name == "mem_claim" {
+            ok!(reclaim(c.pid));
+        }
+        let t = Instant::now();
+        let (r, o) = against_swapoff(&mut c, name, delay)?;
+        let took = t.elapsed();
+        rounds += 1;
+        check!(
+            r.is_ok() || r.is_err_and(|e| allowed.contains(&e)),
+            "{name}, swap off after {delay:?}: {r:?}"
+        );
+        check!(o.is_ok(), "swapoff fails");
+        refused += u32::from(r.is_err());
+        let resident = c.resident()?;
+        half += u32::from(resident > 0 && resident < n * M);
+        // With no swap at all: it is there, or comes back.
+        check_all(&mut c, n)?;
+        for s in &swaps {
+            ok!(swapon(s));
+        }
+        delay = if delay > took {
+            Duration::ZERO
+        } else {
+            delay * 3 / 2 + Duration::from_micros(500)
+        };
+    }
+    note!("{name}: swap turned off {rounds} times, {refused} calls refused, {half} half done");
+    check!(rounds > 2);
+    works(&mut c, n)
+}
+
+fn off_during_reclaim() -> Res {
+    off_in_the_middle("mem_reclaim", &[ENOSPC, EBUSY])
+}
+
+fn off_during_claim() -> Res {
+    off_in_the_middle("mem_claim", &[])
+}
+
+/// All of it on swap, and swap goes: it comes back into memory, and stays evicted until somebody
+/// wants it.
+fn off_while_evicted() -> Res {
+    need()?;
+    let mut c = target(8)?;
+    ok!(reclaim(c.pid));
+    {
+        let _off = NoSwap::new()?;
+        eq!(c.resident()?, 0);
+        eq!(ok!(proc::swap_used()), 0);
+        // The kernel has it in the page cache; the driver has nothing resident to give up.
+        err!(reclaim(c.pid), ENOSPC);
+        c.call("check 0")?;
+        c.call("check 1")?;
+    }
+    // Half of it is resident, half of it ordinary pages: all of it goes.
+    let before = ok!(proc::swap_used());
+    ok!(reclaim(c.pid));
+    eq!(c.resident()?, 0);
+    let went = ok!(proc::swap_used()) - before;
+    check!(went >= 8 * M * 98 / 100, "{went} bytes on swap");
+    works(&mut c, 8)
+}
+
+/// The device fails and works again; nobody touches the memory between.
+fn writes_fail_for_a_while() -> Res {
+    need()?;
+    let mut c = target(8)?;
+    {
+        let _f = Failing::new("zram0")?;
+        for _ in 0..2 {
+            let r = reclaim(c.pid);
+            check!(r == Err(EIO), "{r:?}");
+        }
+    }
+    ok!(reclaim(c.pid));
+    eq!(c.resident()?, 0);
+    let used = ok!(proc::swap_used());
+    check!(used >= 8 * M * 98 / 100, "{used} bytes on swap");
+    check_all(&mut c, 8)?;
+    // And with somebody touching it: what could not be written is in memory still.
+    {
+        let _f = Failing::new("zram0")?;
+        err!(reclaim(c.pid), EIO);
+        check_all(&mut c, 8)?;
+    }
+    works(&mut c, 8)
+}
+
+/// zram with a limit on its own memory takes a part, and fails the rest.
+fn zram_limit() -> Res {
+    need()?;
+    let z = Zram::new(64 * M)?;
+    z.set("mem_limit", "4M")?;
+    let mut c = target(16)?;
+    {
+        let _off = NoSwap::new()?;
+        ok!(z.on());
+        let r = reclaim(c.pid);
+        let used = ok!(proc::swap_used());
+        note!("16 MiB to zram with 4 MiB of memory: {r:?}, {used} bytes of swap used");
+        check!(r == Err(EIO), "{r:?}");
+        check_all(&mut c, 16)?;
+        err!(reclaim(c.pid), EIO);
+        z.set("mem_limit", "0")?;
+        ok!(reclaim(c.pid));
+        eq!(c.resident()?, 0);
+        check_all(&mut c, 16)?;
+    }
+    ok!(z.off());
+    works(&mut c, 16)
+}
+
+fn main() -> std::process::ExitCode {
+    ktap::run(cases![limit 90;
+        too_small,
+        filled_by_another,
+        off_during_reclaim,
+        off_during_claim,
+        off_while_evicted,
+        writes_fail_for_a_while,
+        zram_limit,
+    ])
+}
