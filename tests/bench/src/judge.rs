@@ -72,10 +72,10 @@ impl Figure {
 /// Ratio of two drivers for a call, in one unit.
 #[derive(Clone, Debug)]
 pub struct Ratio {
-    /// Ours, median of all rounds.
-    pub rust: f64,
-    /// The other, median of all rounds.
-    pub c: f64,
+    /// Ours, of all rounds.
+    pub rust: Spread,
+    /// The other, of all rounds.
+    pub c: Spread,
     /// Of the rounds.
     pub ratio: Spread,
     /// C against C: even rounds over odd ones.
@@ -94,8 +94,8 @@ impl Ratio {
         let s = Spread::of(&c);
         let floor = (s.high / s.low).max(RESOLUTION);
         Ok(Ratio {
-            rust: median(&rust),
-            c: median(&c),
+            rust: Spread::of(&rust),
+            c: s,
             ratio: Spread {
                 mid: median(&rust) / median(&c),
                 ..Spread::ratio(&rust, &c)
@@ -263,7 +263,7 @@ pub fn judge(time: &Data, insn: &Data) -> Result<Results, String> {
             ("Rust", t.rust, "ns"),
             ("C", t.c, "ns"),
         ] {
-            f.push(Figure::of(
+            f.push(Figure::new(
                 "calls",
                 format!("{name}: {unit}, {who}"),
                 unit,
@@ -497,14 +497,16 @@ pub struct Change<'a> {
     pub then: &'a Figure,
 }
 
-/// What changed beyond the noise: the ranges do not overlap, and it is two percent or more.
+/// What changed beyond the noise: the ranges do not overlap, and it is two percent or more. Where
+/// there is one value only, its noise is not known, and nothing can be said.
 pub fn changes<'a>(now: &'a [Figure], then: &'a [Figure]) -> Vec<Change<'a>> {
     now.iter()
         .filter_map(|n| {
             let t = then.iter().find(|t| t.name == n.name && t.unit == n.unit)?;
+            let known = n.low < n.high && t.low < t.high;
             let apart = n.low > t.high || n.high < t.low;
             let far = (n.value - t.value).abs() >= 0.02 * t.value.abs();
-            (apart && far).then_some(Change { now: n, then: t })
+            (known && apart && far).then_some(Change { now: n, then: t })
         })
         .collect()
 }
@@ -545,12 +547,14 @@ mod tests {
         let then = [
             figure("a", 1.0, 0.9, 1.1),
             figure("b", 1.0, 0.9, 1.1),
-            figure("c", 1.0, 1.0, 1.0),
+            figure("c", 1.0, 0.999, 1.001),
+            figure("d", 1.0, 1.0, 1.0),
         ];
         let now = [
             figure("a", 1.3, 1.05, 1.5),
             figure("b", 2.0, 1.9, 2.1),
-            figure("c", 1.01, 1.01, 1.01),
+            figure("c", 1.01, 1.009, 1.011),
+            figure("d", 2.0, 2.0, 2.0),
         ];
         let v = changes(&now, &then);
         assert_eq!(v.len(), 1);

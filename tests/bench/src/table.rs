@@ -29,8 +29,8 @@ pub fn short(v: f64) -> String {
 fn ratio(r: &Ratio, unit: f64) -> String {
     format!(
         "{:>10} {:>10}  {:.2} ({:.2} - {:.2})  {:.2}",
-        short(r.rust / unit),
-        short(r.c / unit),
+        short(r.rust.mid / unit),
+        short(r.c.mid / unit),
         r.ratio.mid,
         r.ratio.low,
         r.ratio.high,
