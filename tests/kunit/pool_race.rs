@@ -24,6 +24,12 @@ mod tests {
 
     const TIME: Delta = Delta::from_secs(4);
 
+    /// As long may it go on until everything has happened, on a machine with much else to do.
+    const LIMIT: Delta = Delta::from_secs(60);
+
+    /// What has to happen.
+    const NEEDED: [Event; 6] = [Made, Removed, Drained, TurnedAway, Found, Walked];
+
     /// What an object has in it while it is alive, and afterwards.
     const ALIVE: u64 = 0x616c_6976_6521_2121;
     const FREED: u64 = 0x6465_6164_6465_6164;
@@ -58,6 +64,10 @@ mod tests {
 
         fn add(&self, event: Event) {
             self.0[event as usize].fetch_add(1, Relaxed);
+        }
+
+        fn all_happened(&self) -> bool {
+            NEEDED.iter().all(|&event| self.get(event) > 0)
         }
 
         fn get(&self, event: Event) -> u64 {
@@ -101,7 +111,8 @@ mod tests {
 
     impl Shared {
         fn on(&self) -> bool {
-            self.start.elapsed() < TIME
+            let time = self.start.elapsed();
+            time < TIME || (time < LIMIT && !self.counts.all_happened())
         }
     }
 
@@ -149,7 +160,7 @@ mod tests {
                 }
                 None => self.shared.counts.add(Missed),
             }
-            if self.below(512) == 0 {
+            if self.below(64) == 0 {
                 self.pool.drain(|object| {
                     object.look();
                     self.shared.counts.add(Drained);
@@ -265,7 +276,7 @@ mod tests {
         say(fmt!(
             "# race threads in {} s: {} made, {} removed, {} drained, {} turned away, {} found, \
              {} missed, {} walks over {}, {} left",
-            TIME.as_millis() / 1000,
+            shared.start.elapsed().as_millis() / 1000,
             count(Made),
             count(Removed),
             count(Drained),
@@ -279,9 +290,7 @@ mod tests {
 
         assert_eq!(count(Wrong), 0);
         assert_eq!(count(Failed), 0);
-        for event in [Made, Removed, Drained, TurnedAway, Found, Walked] {
-            assert!(count(event) > 0);
-        }
+        assert!(shared.counts.all_happened());
         // Each went one way out, and was freed there.
         assert_eq!(
             count(Made),

@@ -7,15 +7,15 @@ use e2e::uapi::*;
 use e2e::*;
 use std::time::Duration;
 
-/// Buffers that are checked and changed all the time.
-fn target(d: &Dev) -> Res<Vec<Map>> {
+/// Buffers that are checked all the time.
+fn target(d: &Dev, size: u64) -> Res<Vec<Map>> {
     let vm = d.vm()?;
     let mut v = Vec::new();
     for i in 0..12u64 {
-        let h = d.bo(512 * K, BO_WB_MMAP, if i % 2 == 0 { vm } else { 0 })?;
-        let m = d.mmap(h, 512 * K)?;
+        let h = d.bo(size, BO_WB_MMAP, if i % 2 == 0 { vm } else { 0 })?;
+        let m = d.mmap(h, size)?;
         pattern::fill(&m, i);
-        d.map(vm, h, 0, (i + 1) << 32, 512 * K)?;
+        d.map(vm, h, 0, (i + 1) << 32, size)?;
         v.push(m);
     }
     Ok(v)
@@ -41,7 +41,7 @@ fn nothing_twice() -> Res {
     sysfs::need("mem_reclaim")?;
     need_swap()?;
     let d = ok!(Dev::open());
-    let v = target(&d)?;
+    let v = target(&d, 512 * K)?;
     let me = getpid();
     let before: u64 = debugfs::Gems::read()?.of(me).map(|b| b.evictions).sum();
     let (mut rounds, mut busy) = (0, 0);
@@ -83,7 +83,7 @@ fn nothing_twice() -> Res {
 fn and_shrinker() -> Res {
     need_swap()?;
     let d = ok!(Dev::open());
-    let v = target(&d)?;
+    let v = target(&d, 512 * K)?;
     let g = match ns::Cgroup::new("e2e-press") {
         Ok(g) => g,
         Err(e) => skip!("no cgroup: {e}"),
@@ -143,7 +143,8 @@ fn and_signals() -> Res {
     need_swap()?;
     sysfs::need("mem_reclaim")?;
     let d = ok!(Dev::open());
-    let v = target(&d)?;
+    // Small, so that a call can get through between two signals.
+    let v = target(&d, 64 * K)?;
     ok!(catch_signal(libc::SIGUSR1));
     let tids: std::sync::Mutex<Vec<i32>> = std::sync::Mutex::new(Vec::new());
     let writer = || -> Side<'_> {
