@@ -18,7 +18,7 @@ struct Target {
 }
 
 /// Bytes of each of its buffers, few: every page costs the swap device several allocations.
-const EACH: u64 = 8 * K;
+const EACH: u64 = PAGE;
 const OURS: u64 = 5 * EACH;
 
 impl Target {

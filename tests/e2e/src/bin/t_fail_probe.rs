@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! Allocations of the driver's probe fail: the device stays without a driver, nothing is lost, and
-//! the next bind succeeds.
+//! Allocations of the driver's probe fail: the device stays without a driver, and the next bind
+//! succeeds. What would be lost is for kmemleak to find: each fault point is hit once.
 
-use e2e::census::Census;
 use e2e::fault::{self, setup};
 use e2e::sys::*;
 use e2e::*;
@@ -45,7 +44,6 @@ fn bind() -> Res {
     let (mut tried, mut failed, mut swallowed) = (0u64, 0u64, 0u64);
     let start = Instant::now();
     let mut n = 1;
-    let mut before = None;
     let last = loop {
         let (r, hit) = fault::nth(n, || write_once(&path, dev.as_bytes()))?;
         tried += 1;
@@ -66,9 +64,6 @@ fn bind() -> Res {
         }
         if !hit {
             break n;
-        }
-        if tried == 20 {
-            before = Some(Census::of_slabs()?);
         }
         // Not every one in a short run: the steps grow.
         n += match start.elapsed() > TIME / 2 && !ktap::long() {
@@ -91,10 +86,6 @@ fn bind() -> Res {
             .collect::<Vec<_>>()
     );
     check!(failed > 10);
-    if let Some(before) = before {
-        let grown = before.growth(failed / 2, failed)?;
-        check!(grown.is_empty(), "more and more {}", grown.join(", "));
-    }
     Ok(())
 }
 
