@@ -93,7 +93,7 @@ impl<D: Driver> Device<D> {
         if unsafe { (*self.as_raw()).registered } {
             return Err(EBUSY);
         }
-        <VmOf<D>>::registry(self).for_each(|vm| <VmOf<D>>::release(vm));
+        <VmOf<D>>::registry(self).for_each(<VmOf<D>>::release);
         power_off();
         D::Object::registry(self).for_each(|obj| {
             // SAFETY: The GPU is off. The device was unplugged, or never registered: there is no
