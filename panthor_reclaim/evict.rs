@@ -58,7 +58,7 @@ impl<'a> Evictor<'a> {
         if current!().signal_pending() {
             return Err(EINTR);
         }
-        if swap::free_pages() == 0 && bo.looks_resident() {
+        if swap::free_pages() == 0 && bo.looks_resident() && self.is_ours(bo) {
             return Err(ENOSPC);
         }
         let done = self.give_up(bo)?;
@@ -95,7 +95,8 @@ impl<'a> Evictor<'a> {
             };
             let result = {
                 let locked = bo.lock_interruptible()?;
-                // Others get at it by a mapping or an export, which need this lock.
+                // Others get at it by a mapping, which needs this lock. If it is exported just now,
+                // its content is safe: an importer brings it back.
                 if !self.is_ours(bo) {
                     return Ok(Done::Kept(Reason::NotOurs));
                 }
@@ -159,10 +160,13 @@ impl<'a> Evictor<'a> {
         Ok((bo.cached_pages() == 0).then_some(freed))
     }
 
+    /// Once over all pages. What the device fails to take does not keep the rest in memory: `EIO`
+    /// comes after all of it was tried.
     fn swap_out_once(&self, bo: &Bo, turn: &SwapTurn<'_>) -> Result<usize> {
         let step = SWAP_STEP / PAGE_SIZE;
         let count = bo.size() / PAGE_SIZE;
         let mut freed = 0;
+        let mut failed = false;
         let mut start = 0;
         while start < count {
             if current!().signal_pending() {
@@ -174,8 +178,15 @@ impl<'a> Evictor<'a> {
                 return Err(ENODEV);
             };
             let end = start.saturating_add(step).min(count);
-            freed += turn.swap_out(start, end - 1)?;
+            match turn.swap_out(start, end - 1) {
+                Ok(pages) => freed += pages,
+                Err(e) if e == EIO => failed = true,
+                Err(e) => return Err(e),
+            }
             start = end;
+        }
+        if failed {
+            return Err(EIO);
         }
         Ok(freed)
     }

@@ -18,6 +18,7 @@ use kernel::{
 /// What belongs to a process, at the time it was looked for: each part with a reference, so that
 /// the process may go on meanwhile, or end.
 pub(super) struct Target {
+    /// In the order of the addresses of their spaces in the kernel.
     vms: KVec<Arc<Vm>>,
     /// Each buffer once, in the order of their addresses in the kernel.
     buffers: KVVec<ARef<Bo>>,
@@ -38,6 +39,8 @@ impl Target {
                 vms.push(vm, GFP_KERNEL)?;
             }
         }
+
+        vms.sort_unstable_by_key(|vm| space_address(vm.space()));
 
         let mut buffers = KVVec::new();
         for file in &files {
@@ -82,8 +85,8 @@ impl Target {
             mappings.for_each_vm(|space| {
                 alone = self
                     .vms
-                    .iter()
-                    .any(|vm| core::ptr::eq::<VmSpace>(&**vm.space(), space));
+                    .binary_search_by_key(&space_address(space), |vm| space_address(vm.space()))
+                    .is_ok();
                 alone
             });
         });
@@ -100,6 +103,10 @@ impl Target {
 
 fn address(bo: &ARef<Bo>) -> usize {
     core::ptr::from_ref::<Bo>(bo).addr()
+}
+
+fn space_address(space: &VmSpace) -> usize {
+    core::ptr::from_ref(space).addr()
 }
 
 /// Adds the buffers that a VM has mapped.

@@ -4,6 +4,7 @@
 use e2e::child::Child;
 use e2e::proc::MemInfo;
 use e2e::reclaim::*;
+use e2e::swapdev::Failing;
 use e2e::sys::*;
 use e2e::sysfs::{claim, reclaim};
 use e2e::*;
@@ -29,30 +30,16 @@ pub fn claim_eio() -> Res {
     if !ktap::patched() {
         skip!("without the addition nothing is on swap");
     }
-    let fail = "/sys/block/zram0/make-it-fail";
-    let dbg = "/sys/kernel/debug/fail_make_request";
-    if write_once(fail, b"0").is_err() || !std::path::Path::new(dbg).exists() {
-        skip!("the kernel has no fail_make_request");
-    }
     let mut c = target(M)?;
     let mut other = Child::holder()?;
     other.call("vm")?;
     other.call("bo 0x100000 2 1 3")?;
     other.call("bind 1 0 0x100000000")?;
     ok!(reclaim(c.pid));
-    for (f, v) in [
-        ("probability", "100"),
-        ("times", "-1"),
-        ("verbose", "0"),
-        ("space", "0"),
-    ] {
-        ok!(write_once(format!("{dbg}/{f}"), v.as_bytes()));
-    }
-    ok!(write_once(fail, b"1"));
+    let fails = Failing::new("zram0")?;
     let r = claim(c.pid);
     let r2 = claim(other.pid);
-    ok!(write_once(fail, b"0"));
-    ok!(write_once(format!("{dbg}/probability"), b"0"));
+    drop(fails);
     check!(r == Err(EIO), "claim: {r:?}");
     check!(r2.is_ok(), "another's claim: {r2:?}");
     // What could not be read is lost for good: shmem marks it so. Nothing else is.
@@ -72,24 +59,10 @@ pub fn reclaim_eio() -> Res {
     if !ktap::patched() {
         skip!("without the addition nothing is written");
     }
-    let fail = "/sys/block/zram0/make-it-fail";
-    let dbg = "/sys/kernel/debug/fail_make_request";
-    if write_once(fail, b"0").is_err() || !std::path::Path::new(dbg).exists() {
-        skip!("the kernel has no fail_make_request");
-    }
     let mut c = target(M)?;
-    for (f, v) in [
-        ("probability", "100"),
-        ("times", "-1"),
-        ("verbose", "0"),
-        ("space", "0"),
-    ] {
-        ok!(write_once(format!("{dbg}/{f}"), v.as_bytes()));
-    }
-    ok!(write_once(fail, b"1"));
+    let fails = Failing::new("zram0")?;
     let r = reclaim(c.pid);
-    ok!(write_once(fail, b"0"));
-    ok!(write_once(format!("{dbg}/probability"), b"0"));
+    drop(fails);
     check!(matches!(r, Err(EIO | ENOMEM)), "reclaim: {r:?}");
     // A second write goes on where the first one failed, and the memory is free then.
     ok!(reclaim(c.pid));
@@ -97,6 +70,32 @@ pub fn reclaim_eio() -> Res {
     check_target(&mut c)?;
     ok!(reclaim(c.pid));
     check_target(&mut c)
+}
+
+/// One buffer of several swap-out steps of 16 MiB, all of which fail: each is tried.
+pub fn reclaim_eio_goes_on() -> Res {
+    need()?;
+    if !ktap::patched() {
+        skip!("without the addition nothing is written");
+    }
+    let size = 48 * M;
+    let mut c = Child::holder()?;
+    c.call("vm")?;
+    c.call(&format!("bo {size:#x} 2 1 3"))?;
+    c.call("bind 1 0 0x100000000")?;
+    let shmem = || -> Res<u64> { Ok(ok!(MemInfo::read()).get("Shmem")) };
+    let before = shmem()?;
+    let fails = Failing::new("zram0")?;
+    let r = reclaim(c.pid);
+    drop(fails);
+    // What was tried is in the swap cache, and not in the file any more.
+    let left = shmem()?;
+    err!(r, EIO);
+    check!(before - left >= size / 10 * 9, "shmem: {before}, then {left}");
+    ok!(reclaim(c.pid));
+    eq!(ok!(MemInfo::read()).get("SwapCached"), 0);
+    c.call("check 0")?;
+    Ok(())
 }
 
 /// The cgroup has no room: ENOMEM, nobody is killed, nothing is lost.
