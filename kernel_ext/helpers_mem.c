@@ -398,6 +398,11 @@ void kx_list_move_tail(struct list_head *entry, struct list_head *head)
 	list_move_tail(entry, head);
 }
 
+unsigned long kx_totalram_pages(void)
+{
+	return totalram_pages();
+}
+
 long kx_get_nr_swap_pages(void)
 {
 	return get_nr_swap_pages();

@@ -95,6 +95,7 @@ void kx_list_move_tail(struct list_head *entry, struct list_head *head);
 
 /* Reclaim */
 long kx_get_nr_swap_pages(void);
+unsigned long kx_totalram_pages(void);
 bool kx_may_block(gfp_t gfp);
 long kx_memcg_swap_pages(struct mem_cgroup *memcg);
 extern const unsigned int KX_SHRINKER_FLAGS;

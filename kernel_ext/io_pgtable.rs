@@ -16,7 +16,10 @@ use super::bindings;
 use core::{cell::Cell, ptr::NonNull};
 use kernel::{device, prelude::*, sizes::SZ_4K};
 
-pub(crate) use self::{demand::Demand, reserve::TableReserve};
+pub(crate) use self::{
+    demand::{most_tables, Demand},
+    reserve::TableReserve,
+};
 
 // A GPU address is an `unsigned long` to the C side, which would cut it.
 const _: () = assert!(usize::BITS == 64, "GPU addresses have more than 32 bits");

@@ -13,6 +13,12 @@ pub(crate) fn free_pages() -> usize {
     usize::try_from(count).unwrap_or(0)
 }
 
+/// How many pages of memory the machine has.
+pub(crate) fn ram_pages() -> usize {
+    // SAFETY: Reads a counter.
+    unsafe { bindings::kx_totalram_pages() }
+}
+
 /// How many pages of swap space are free for the memory that a shrinker is asked for: a cgroup may
 /// have a limit.
 pub(crate) fn free_pages_for(scope: Scope<'_>) -> usize {

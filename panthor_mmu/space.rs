@@ -11,7 +11,7 @@ use super::{
 use crate::{
     kernel_ext::{
         drm::gpuvm::{DriverGpuVm, GpuVm, MapStep, Op, Part, RemapStep, Reserve},
-        io_pgtable::{Demand, PageTable, TableReserve, BLOCK},
+        io_pgtable::{self, Demand, PageTable, TableReserve, BLOCK},
         registry::Registry,
         swap,
     },
@@ -204,6 +204,27 @@ fn count_tables(
     Ok(demand.tables())
 }
 
+/// The most tables that a sparse mapping may need. It is not counted part by part, as others are:
+/// there is one of these for each 2 MiB, and their number is all up to userspace.
+///
+/// `ENOMEM` for a range of which not even the tables fit into memory, were it mapped with pages;
+/// that keeps the time short which making the mapping takes.
+fn most_tables_of_sparse(step: &MapStep<'_, Space>) -> Result<usize> {
+    let [blocks, level2, level1] = io_pgtable::most_tables(step.addr, step.range);
+    let most = usize::try_from(blocks + level2 + level1)?;
+    if most > swap::ram_pages() {
+        return Err(ENOMEM);
+    }
+    let in_a_block = |(pa, len): (u64, u64)| pa % BLOCK == 0 && len >= SPARSE_PERIOD;
+    let mut period = step.segments.range(0, SPARSE_PERIOD);
+    Ok(if period.next().is_some_and(in_a_block) {
+        // Pages are needed at the ends only.
+        usize::try_from(blocks.min(2) + level2 + level1)?
+    } else {
+        most
+    })
+}
+
 impl Reserve for TableReserve {
     fn len(&self) -> usize {
         self.len()
@@ -246,6 +267,9 @@ impl DriverGpuVm for Space {
         reserve: &TableReserve,
     ) -> Result<usize> {
         let table = tables.live()?;
+        if step.mapping.is_sparse() {
+            return most_tables_of_sparse(step);
+        }
         // As if there were no tables: to look which ones there are takes longer than to have a few
         // more than are needed, and they are kept for the next operation.
         let most = count_tables(step, Demand::new(|_| 3))?;

@@ -7,6 +7,13 @@ use super::{chunk, BLOCK};
 /// The parts of the addresses that a table of level 3, 2 and 1 stands for.
 const PARTS: [u64; 3] = [BLOCK, BLOCK << 9, BLOCK << 18];
 
+/// How many tables of level 3, 2 and 1 there can be behind a range of addresses, which is not empty
+/// and ends below 2^64.
+pub(crate) fn most_tables(addr: u64, range: u64) -> [u64; 3] {
+    let last = addr.saturating_add(range.saturating_sub(1));
+    PARTS.map(|part| last / part - addr / part + 1)
+}
+
 /// Counts the tables that are missing for mappings, which come in the order of their addresses.
 pub(crate) struct Demand<F> {
     missing: F,

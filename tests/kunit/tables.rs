@@ -6,7 +6,7 @@ use kernel::prelude::*;
 
 #[kunit_tests(panthor_tables)]
 mod tests {
-    use crate::kernel_ext::io_pgtable::{Demand, BLOCK, PAGE};
+    use crate::kernel_ext::io_pgtable::{most_tables, Demand, BLOCK, PAGE};
 
     const LEVEL_2: u64 = BLOCK << 9;
     const LEVEL_1: u64 = LEVEL_2 << 9;
@@ -18,6 +18,14 @@ mod tests {
             demand.add(*addr, *pa, *range);
         }
         demand.tables()
+    }
+
+    #[test]
+    fn most() {
+        assert_eq!(most_tables(0, PAGE), [1, 1, 1]);
+        assert_eq!(most_tables(BLOCK - PAGE, 2 * PAGE), [2, 1, 1]);
+        assert_eq!(most_tables(0, 1 << 40), [1 << 19, 1 << 10, 2]);
+        assert_eq!(most_tables(u64::MAX - PAGE + 1, PAGE), [1, 1, 1]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use args::{
 use e2e::*;
 use map::{
     blocks, makes_resident, map_flags, map_unmap, outlives_handle, pages, separate_vms, shared,
-    sparse, sparse_large,
+    sparse, sparse_huge, sparse_large,
 };
 use split::{block_splits, overlaps, random, unmap_splits};
 
@@ -32,6 +32,7 @@ fn main() -> std::process::ExitCode {
         map_flags,
         sparse,
         sparse_large,
+        sparse_huge,
         bad_sparse,
         overlaps,
         unmap_splits,

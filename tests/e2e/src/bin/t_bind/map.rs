@@ -169,6 +169,20 @@ pub fn sparse_large() -> Res {
     Ok(())
 }
 
+/// A sparse mapping of all that a VM may have is too much for the memory, and that is known soon.
+pub fn sparse_huge() -> Res {
+    ktap::only_rust("C sets all tables aside that there are")?;
+    let d = ok!(Dev::open());
+    let (id, range) = ok!(d.vm_range(1 << 46));
+    check!(range >= 1 << 46, "{range:#x}");
+    let start = std::time::Instant::now();
+    err!(d.bind1(id, Op::sparse(0, 1 << 46)), ENOMEM);
+    let took = start.elapsed();
+    check!(took.as_millis() < 500, "{took:?}");
+    ok!(d.bind1(id, Op::sparse(0, 2 * M)));
+    Ok(())
+}
+
 /// Two files, two VMs of the same number: nothing is shared.
 pub fn separate_vms() -> Res {
     let a = Vm::new()?;

@@ -17,9 +17,7 @@ use memory::{
     claim_restores, cpu_fault_restores, cycles, many_small, memory_comes_free, never_touched, twice,
 };
 use scale::parts_are_linear;
-use swap::{
-    claim_eio, claim_enomem, reclaim_eio, reclaim_eio_goes_on, swap_full, swapoff_after,
-};
+use swap::{claim_eio, claim_enomem, reclaim_eio, reclaim_eio_goes_on, swap_full, swapoff_after};
 use whose::{exported_and_imported_stay, foreign_shared_stays, named_stays};
 
 fn main() -> std::process::ExitCode {

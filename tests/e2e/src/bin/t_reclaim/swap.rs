@@ -91,7 +91,10 @@ pub fn reclaim_eio_goes_on() -> Res {
     // What was tried is in the swap cache, and not in the file any more.
     let left = shmem()?;
     err!(r, EIO);
-    check!(before - left >= size / 10 * 9, "shmem: {before}, then {left}");
+    check!(
+        before - left >= size / 10 * 9,
+        "shmem: {before}, then {left}"
+    );
     ok!(reclaim(c.pid));
     eq!(ok!(MemInfo::read()).get("SwapCached"), 0);
     c.call("check 0")?;
