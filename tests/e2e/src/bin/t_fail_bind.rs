@@ -4,7 +4,7 @@
 //! then succeeds.
 
 use e2e::debugfs::VmResident;
-use e2e::fault::{setup, Sweep};
+use e2e::fault::{setup, Sweep, Tally};
 use e2e::model::Model;
 use e2e::sys::*;
 use e2e::uapi::*;
@@ -15,11 +15,16 @@ use std::time::Duration;
 
 const NOMEM: &[Errno] = &[ENOMEM];
 
+/// Where a mapping is made that only uses something up.
+const DRAIN: u64 = 1 << 45;
+
 /// A VM with a marker, by which it is found in `gpuvas`, and a filled buffer.
 struct Bind {
     d: Dev,
     vm: u32,
     marker: u64,
+    /// A buffer of a page.
+    page: u32,
     h: u32,
     /// The root of the page tables, and the model to read them.
     tables: Option<(u64, RefCell<Model>)>,
@@ -43,19 +48,59 @@ impl Bind {
             d,
             vm,
             marker,
+            page: p,
             h,
             tables,
         })
     }
 
+    /// Our driver keeps some mappings and tables of a VM for its next operation, as many as that may
+    /// need. Takes one away, so that this one allocates. What is mapped in all stays the same.
+    fn drain(&self) -> Res {
+        self.d.unmap(self.vm, DRAIN, PAGE)?;
+        self.d.map(self.vm, self.page, 0, DRAIN, PAGE)?;
+        Ok(())
+    }
+
+    /// A call on a VM that has not all kept that it needs.
+    fn run(
+        &self,
+        sweep: Sweep<'_>,
+        call: impl FnMut() -> Result<()>,
+        mut undo: impl FnMut(bool) -> Res,
+    ) -> Res<Tally> {
+        self.drain()?;
+        sweep.run(call, |good| {
+            undo(good)?;
+            self.drain()
+        })
+    }
+
+    /// The same, and it must fail at least once.
+    fn must_fail(
+        &self,
+        sweep: Sweep<'_>,
+        call: impl FnMut() -> Result<()>,
+        undo: impl FnMut(bool) -> Res,
+    ) -> Res {
+        let t = self.run(sweep, call, undo)?;
+        check!(t.failed() > 0, "no fault point has an effect");
+        Ok(())
+    }
+
+    /// Its mappings: start, range, offset.
+    fn shown(&self) -> Res<Vec<(u64, u64, u64)>> {
+        Ok(debugfs::vas_of(self.marker)?
+            .iter()
+            .filter(|a| a.start < DRAIN)
+            .map(|a| (a.start, a.range, a.offset))
+            .collect())
+    }
+
     /// What `gpuvas` shows of it must be this; at these addresses, and at none of the others, the
     /// tables have a translation.
     fn is(&self, want: &[(u64, u64, u64)], there: &[u64], not_there: &[u64]) -> Res {
-        let shown: Vec<_> = debugfs::vas_of(self.marker)?
-            .iter()
-            .map(|a| (a.start, a.range, a.offset))
-            .collect();
-        eq!(shown, want);
+        eq!(self.shown()?, want);
         if let Some((root, m)) = &self.tables {
             let mut m = m.borrow_mut();
             for va in there {
@@ -78,7 +123,8 @@ fn map() -> Res {
     ] {
         let b = Bind::new(size)?;
         let last = va + size - PAGE;
-        Sweep::new(what, NOMEM).must_fail(
+        b.must_fail(
+            Sweep::new(what, NOMEM),
             || b.d.map(b.vm, b.h, 0, va, size),
             |good| {
                 if good {
@@ -102,7 +148,8 @@ fn map_new() -> Res {
         ("map of a new private buffer", b.vm),
     ] {
         let h = Cell::new(ok!(b.d.bo(size, BO_WB_MMAP, excl)));
-        Sweep::new(what, NOMEM).must_fail(
+        b.must_fail(
+            Sweep::new(what, NOMEM),
             || b.d.map(b.vm, h.get(), 0, M, size),
             |good| {
                 if good {
@@ -129,28 +176,28 @@ fn map_evicted() -> Res {
     }
     let b = Bind::new(8 * K)?;
     ok!(sysfs::reclaim(getpid()));
-    Sweep::new("map of an evicted buffer", NOMEM)
-        .repeat(Duration::ZERO)
-        .must_fail(
-            || b.d.map(b.vm, b.h, 0, M, 8 * K),
-            |good| {
-                if good {
-                    b.is(&[(M, 8 * K, 0)], &[M], &[])?;
-                    ok!(b.d.unmap(b.vm, M, 8 * K));
-                }
-                b.is(&[], &[], &[M])?;
-                pattern::check(&ok!(b.d.mmap(b.h, 8 * K)), 1)?;
-                ok!(sysfs::reclaim(getpid()));
-                Ok(())
-            },
-        )
+    b.must_fail(
+        Sweep::new("map of an evicted buffer", NOMEM).repeat(Duration::ZERO),
+        || b.d.map(b.vm, b.h, 0, M, 8 * K),
+        |good| {
+            if good {
+                b.is(&[(M, 8 * K, 0)], &[M], &[])?;
+                ok!(b.d.unmap(b.vm, M, 8 * K));
+            }
+            b.is(&[], &[], &[M])?;
+            pattern::check(&ok!(b.d.mmap(b.h, 8 * K)), 1)?;
+            ok!(sysfs::reclaim(getpid()));
+            Ok(())
+        },
+    )
 }
 
 fn map_imported() -> Res {
     let b = Bind::new(PAGE)?;
     let (buf, _mem) = ok!(drm::udmabuf(64 * K));
     let h = ok!(b.d.import(buf.as_fd()));
-    Sweep::new("map of an imported buffer", NOMEM).must_fail(
+    b.must_fail(
+        Sweep::new("map of an imported buffer", NOMEM),
         || b.d.map(b.vm, h, 0, M, 64 * K),
         |good| {
             if good {
@@ -164,7 +211,8 @@ fn map_imported() -> Res {
 
 fn sparse() -> Res {
     let b = Bind::new(PAGE)?;
-    Sweep::new("sparse map of 16 MiB", NOMEM).must_fail(
+    b.must_fail(
+        Sweep::new("sparse map of 16 MiB", NOMEM),
         || b.d.bind1(b.vm, Op::sparse(M, 16 * M)),
         |good| {
             if good {
@@ -179,7 +227,8 @@ fn unmap() -> Res {
     let b = Bind::new(4 * M)?;
     let va = 1 << 32;
     ok!(b.d.map(b.vm, b.h, 0, va, 4 * M));
-    Sweep::new("unmap of all of it", NOMEM).run(
+    b.run(
+        Sweep::new("unmap of all of it", NOMEM),
         || b.d.unmap(b.vm, va, 4 * M),
         |good| {
             if good {
@@ -198,7 +247,8 @@ fn split() -> Res {
     let va = 1 << 32;
     let hole = va + 3 * M;
     ok!(b.d.map(b.vm, b.h, 0, va, 8 * M));
-    Sweep::new("unmap of a page in a block", NOMEM).must_fail(
+    b.must_fail(
+        Sweep::new("unmap of a page in a block", NOMEM),
         || b.d.unmap(b.vm, hole, PAGE),
         |good| {
             if good {
@@ -220,11 +270,12 @@ fn over() -> Res {
     let g = ok!(b.d.bo(M, BO_WB_MMAP, 0));
     let va = 1 << 32;
     ok!(b.d.map(b.vm, b.h, 0, va, 8 * M));
-    Sweep::new("map over a block", NOMEM).must_fail(
+    b.must_fail(
+        Sweep::new("map over a block", NOMEM),
         || b.d.map(b.vm, g, 0, va + M + PAGE, M),
         |good| {
             if good {
-                eq!(debugfs::vas_of(b.marker)?.len(), 3);
+                eq!(b.shown()?.len(), 3);
                 ok!(b.d.map(b.vm, b.h, 0, va, 8 * M));
             }
             b.is(&[(va, 8 * M, 0)], &[va, va + M, va + 2 * M + PAGE], &[])
@@ -237,7 +288,8 @@ fn array() -> Res {
     let b = Bind::new(M)?;
     let ops: Vec<Op> = (1..=4).map(|i| Op::map(b.h, 0, i << 32, M)).collect();
     let done = Cell::new(0);
-    Sweep::new("four maps", NOMEM).must_fail(
+    b.must_fail(
+        Sweep::new("four maps", NOMEM),
         || {
             done.set(4);
             b.d.bind(b.vm, &ops).map_err(|(e, n)| {
@@ -246,7 +298,7 @@ fn array() -> Res {
             })
         },
         |good| {
-            let n = debugfs::vas_of(b.marker)?.len() as u32;
+            let n = b.shown()?.len() as u32;
             // If the array itself could not be copied in, nothing was done and the count stands.
             check!(
                 n == done.get() || (!good && n == 0 && done.get() == 4),
@@ -268,7 +320,8 @@ fn in_a_slot() -> Res {
         skip!("no model")
     };
     let va = 1 << 32;
-    Sweep::new("map in a slot", NOMEM).must_fail(
+    b.must_fail(
+        Sweep::new("map in a slot", NOMEM),
         || b.d.map(b.vm, b.h, 0, va, M),
         |good| {
             let t = m.borrow_mut().translate(slot, va, "r")?;
@@ -281,7 +334,8 @@ fn in_a_slot() -> Res {
         },
     )?;
     ok!(b.d.map(b.vm, b.h, 0, va, M));
-    Sweep::new("unmap in a slot", NOMEM).run(
+    b.run(
+        Sweep::new("unmap in a slot", NOMEM),
         || b.d.unmap(b.vm, va + PAGE, PAGE),
         |good| {
             let t = m.borrow_mut().translate(slot, va + PAGE, "r")?;
