@@ -134,7 +134,14 @@ impl VmPool {
         if let Some(bo) = &*dummy {
             return Ok(bo.clone());
         }
-        let bo = PanthorBo::create(dev, SPARSE_PERIOD, BoKind::Kernel, None)?;
+        // shmem answers ENOSPC when it has no memory for a file, which VM_BIND does not know.
+        let bo = PanthorBo::create(dev, SPARSE_PERIOD, BoKind::Kernel, None).map_err(|e| {
+            if e == ENOSPC {
+                ENOMEM
+            } else {
+                e
+            }
+        })?;
         Ok(dummy.insert(bo).clone())
     }
 
