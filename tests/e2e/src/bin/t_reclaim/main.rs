@@ -17,7 +17,10 @@ use memory::{
     claim_restores, cpu_fault_restores, cycles, many_small, memory_comes_free, never_touched, twice,
 };
 use scale::parts_are_linear;
-use swap::{claim_eio, claim_enomem, reclaim_eio, reclaim_eio_goes_on, swap_full, swapoff_after};
+use swap::{
+    claim_eio, claim_eio_goes_on, claim_enomem, reclaim_eio, reclaim_eio_goes_on, swap_full,
+    swapoff_after,
+};
 use whose::{exported_and_imported_stay, foreign_shared_stays, named_stays};
 
 fn main() -> std::process::ExitCode {
@@ -40,6 +43,7 @@ fn main() -> std::process::ExitCode {
         slot_restores,
         parts_beside_others,
         claim_eio,
+        claim_eio_goes_on,
         reclaim_eio,
         reclaim_eio_goes_on,
         claim_enomem,

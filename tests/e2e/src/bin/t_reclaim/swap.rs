@@ -2,6 +2,8 @@
 //! Swap that is not there, full, failing, or turned off.
 
 use e2e::child::Child;
+use e2e::debugfs::VmResident;
+use e2e::model::Model;
 use e2e::proc::MemInfo;
 use e2e::reclaim::*;
 use e2e::swapdev::Failing;
@@ -51,6 +53,46 @@ pub fn claim_eio() -> Res {
     ok!(reclaim(c.pid));
     ok!(claim(c.pid));
     check_target(&mut c)
+}
+
+/// A VM whose memory cannot be read does not keep the claim from the others.
+pub fn claim_eio_goes_on() -> Res {
+    need()?;
+    if !ktap::patched() {
+        skip!("without the addition nothing is on swap");
+    }
+    let sw = VmResident::need()?;
+    let mut model = Model::need()?;
+    let mut c = Child::holder()?;
+    for _ in 0..8 {
+        c.call("vm")?;
+    }
+    // What the device failed to read once is lost for good: every other VM's.
+    let lost = [1, 3, 5, 7];
+    let good = [2, 4, 6, 8];
+    for (i, vm) in lost.into_iter().enumerate() {
+        c.call(&format!("bo 0x40000 2 {vm} {vm}"))?;
+        c.call(&format!("bind {vm} {i} 0x100000000"))?;
+    }
+    ok!(reclaim(c.pid));
+    {
+        let _failing = Failing::new("zram0")?;
+        err!(claim(c.pid), EIO);
+    }
+    for (i, vm) in good.into_iter().enumerate() {
+        c.call(&format!("bo 0x40000 2 {vm} {vm}"))?;
+        c.call(&format!("bind {vm} {} 0x100000000", lost.len() + i))?;
+    }
+    ok!(reclaim(c.pid));
+    eq!(c.resident()?, 0);
+    err!(claim(c.pid), EIO);
+    for (i, vm) in good.into_iter().enumerate() {
+        let root = sw.get(c.pid, vm)?.root;
+        let t = model.root(root, 1 << 32, "r")?;
+        check!(t.pa().is_some(), "VM {vm} was not tried: {t:?}");
+        c.call(&format!("check {}", lost.len() + i))?;
+    }
+    Ok(())
 }
 
 /// The swap device fails to write: the reclaim says so, the data stays.

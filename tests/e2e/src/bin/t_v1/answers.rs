@@ -2,15 +2,13 @@
 //! What is answered, and to whom.
 
 use e2e::child::{Child, End, Holder};
-use e2e::debugfs::{Gems, VmResident};
-use e2e::model::Model;
+use e2e::debugfs::Gems;
 use e2e::reclaim::*;
 use e2e::sys::*;
 use e2e::sysfs::{claim, reclaim};
 use e2e::*;
 
-/// A claim that fails says so: here the cgroup has no room for the first VM. The second one is tried
-/// nevertheless.
+/// A claim that fails says so: here the cgroup has no room for what is to come back.
 pub fn claim_errors_swallowed() -> Res {
     need()?;
     if !ktap::patched() {
@@ -20,29 +18,21 @@ pub fn claim_errors_swallowed() -> Res {
         Ok(g) => g,
         Err(e) => skip!("no cgroup: {e}"),
     };
-    let sw = VmResident::need()?;
-    let mut model = Model::need()?;
     let mut c = Child::holder()?;
     ok!(g.add(c.pid));
-    for (vm, size) in [(1, 16 * M), (2, M)] {
-        c.call("vm")?;
-        c.call(&format!("bo {size} 2 {vm} {vm}"))?;
-        c.call(&format!("bind {vm} {} 0x100000000", vm - 1))?;
-    }
-    let root = sw.get(c.pid, 2)?.root;
+    c.call("vm")?;
+    c.call("bo 0x1000000 2 1 1")?;
+    c.call("bind 1 0 0x100000000")?;
     ok!(reclaim(c.pid));
     eq!(c.resident()?, 0);
     ok!(g.set("memory.max", "6M"));
     let r = claim(c.pid);
     ok!(g.set("memory.max", "max"));
     check!(r == Err(ENOMEM), "claim of 16 MiB into 6: {r:?}");
-    eq!(c.resident()?, M);
-    let t = model.root(root, 1 << 32, "r")?;
-    check!(t.pa().is_some(), "the second VM: {t:?}");
+    eq!(c.resident()?, 0);
     ok!(claim(c.pid));
-    eq!(c.resident()?, 17 * M);
+    eq!(c.resident()?, 16 * M);
     c.call("check 0")?;
-    c.call("check 1")?;
     c.kill()?;
     Ok(())
 }
