@@ -13,6 +13,7 @@ pub mod ktap;
 pub mod model;
 pub mod ns;
 pub mod pattern;
+pub mod pressure;
 pub mod proc;
 pub mod race;
 pub mod reclaim;
