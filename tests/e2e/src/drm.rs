@@ -56,10 +56,20 @@ impl VmBindOp {
 
 /// The render nodes whose driver is named `panthor`.
 pub fn nodes() -> Vec<PathBuf> {
+    nodes_named("renderD")
+}
+
+/// The primary nodes. A device that was bound again has another number than before where somebody
+/// still had the old one open.
+pub fn primary_nodes() -> Vec<PathBuf> {
+    nodes_named("card")
+}
+
+fn nodes_named(prefix: &str) -> Vec<PathBuf> {
     let mut v = Vec::new();
     if let Ok(d) = std::fs::read_dir("/dev/dri") {
         for e in d.flatten() {
-            if e.file_name().to_string_lossy().starts_with("renderD") {
+            if e.file_name().to_string_lossy().starts_with(prefix) {
                 v.push(e.path());
             }
         }

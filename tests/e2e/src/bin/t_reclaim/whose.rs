@@ -59,11 +59,14 @@ pub fn foreign_shared_stays() -> Res {
 /// A buffer with a global name stays: whoever knows the name can open it.
 pub fn named_stays() -> Res {
     need()?;
+    let Some(node) = drm::primary_nodes().pop() else {
+        fail!("no primary node");
+    };
     let f = std::fs::OpenOptions::new()
         .read(true)
         .write(true)
-        .open("/dev/dri/card0")
-        .map_err(|e| format!("card0: {e}"))?;
+        .open(&node)
+        .map_err(|e| format!("{}: {e}", node.display()))?;
     let d = Dev::from_fd(f.into());
     let h = ok!(d.bo(M, BO_WB_MMAP, 0));
     ok!(d.label(h, "e2e-named"));
