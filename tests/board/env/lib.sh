@@ -61,7 +61,8 @@ source_path() {
 
 	id=$(linux_id)
 	if [ "$1" = yes ]; then
-		echo "$CACHE/linux-$id-$(cat "$REPO"/patches/*.patch | hash_of)"
+		# Of a patch the changes count, not its description.
+		echo "$CACHE/linux-$id-$(sed -s '/^diff --git /,$!d' "$REPO"/patches/*.patch | hash_of)"
 	else
 		echo "$CACHE/linux-$id-plain"
 	fi
