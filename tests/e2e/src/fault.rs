@@ -168,10 +168,19 @@ impl Drop for Injector {
 
 /// Runs `f` with its `n`-th fault point failing; its result and whether that point was reached.
 pub fn nth<T>(n: u32, f: impl FnOnce() -> T) -> Res<(T, bool)> {
-    let i = Injector::new(How::Once)?;
-    i.arm(n, How::Once)?;
+    run(n, How::Once, f)
+}
+
+/// The same with all fault points from the `n`-th on failing.
+pub fn from_nth<T>(n: u32, f: impl FnOnce() -> T) -> Res<(T, bool)> {
+    run(n, How::Onwards, f)
+}
+
+fn run<T>(n: u32, how: How, f: impl FnOnce() -> T) -> Res<(T, bool)> {
+    let i = Injector::new(how)?;
+    i.arm(n, how)?;
     let r = f();
-    Ok((r, i.disarm(How::Once)?))
+    Ok((r, i.disarm(how)?))
 }
 
 /// Fault points, and how many of them made the call fail.

@@ -66,7 +66,7 @@ impl Drop for Zram {
     }
 }
 
-/// Makes all requests to a block device fail, until dropped.
+/// Makes requests to a block device fail, until dropped.
 pub struct Failing {
     switch: String,
 }
@@ -76,12 +76,19 @@ const FAIL: &str = "/sys/kernel/debug/fail_make_request";
 impl Failing {
     /// Of `/dev/NAME`. Skips the case on a kernel that cannot do that.
     pub fn new(name: &str) -> Res<Failing> {
+        Self::every(name, 1)
+    }
+
+    /// Only every `n`-th request.
+    pub fn every(name: &str, n: u32) -> Res<Failing> {
+        let interval = n.to_string();
         let switch = format!("/sys/block/{name}/make-it-fail");
         for (f, v) in [
             ("probability", "100"),
             ("times", "-1"),
             ("verbose", "0"),
             ("space", "0"),
+            ("interval", &interval),
         ] {
             if sys::write_once(format!("{FAIL}/{f}"), v.as_bytes()).is_err() {
                 return Err(Fail::Skip("the kernel has no fail_make_request".into()));

@@ -267,6 +267,47 @@ fn zram_limit() -> Res {
     works(&mut c, 16)
 }
 
+/// Of one buffer, a part is in the swap cache, as the device did not take it, and a part ordinary
+/// pages, as bringing it back ended half-way: both go.
+fn leftovers() -> Res {
+    need()?;
+    fault::setup()?;
+    let mut c = Child::holder()?;
+    c.call("vm")?;
+    c.call("bo 0x800000 2 1 3")?;
+    c.call("bind 1 0 0x100000000")?;
+    let mem = || -> Res<(u64, u64)> {
+        let m = ok!(MemInfo::read());
+        Ok((m.get("Shmem"), m.get("SwapCached")))
+    };
+    // More and more of it comes back before memory is short.
+    let (mut file, mut cached) = (0, 0);
+    for n in (2..80).step_by(2) {
+        ok!(claim(c.pid));
+        {
+            let _f = Failing::every("zram0", 2)?;
+            err!(reclaim(c.pid), EIO);
+        }
+        let before = mem()?;
+        let (r, _) = fault::from_nth(n, || claim(c.pid))?;
+        let after = mem()?;
+        (file, cached) = (after.0.saturating_sub(before.0), after.1);
+        if r == Err(ENOMEM) && file > 0 && cached >= M {
+            break;
+        }
+    }
+    note!("{file} bytes are in the file, {cached} in the swap cache");
+    check!(file > 0 && cached >= M, "never half-way");
+    eq!(c.resident()?, 0);
+    ok!(reclaim(c.pid));
+    let left = mem()?.1;
+    check!(left < M / 16, "{left} bytes are left in the swap cache");
+    c.call("check 0")?;
+    ok!(reclaim(c.pid));
+    c.call("check 0")?;
+    Ok(())
+}
+
 fn main() -> std::process::ExitCode {
     ktap::run(cases![limit 90;
         too_small,
@@ -276,5 +317,6 @@ fn main() -> std::process::ExitCode {
         off_while_evicted,
         writes_fail_for_a_while,
         zram_limit,
+        leftovers,
     ])
 }
