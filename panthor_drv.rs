@@ -39,13 +39,13 @@ struct DriverModule {
     #[pin]
     _driver: kernel::driver::Registration<platform::Adapter<PanthorPlatformDriver>>,
     /// Goes after the driver, whose buffers use it.
-    _lru_entries: drm::gem::EntryCache,
+    _list_maker: drm::gem::ListMaker,
 }
 
 impl InPlaceModule for DriverModule {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            _lru_entries: drm::gem::EntryCache::new()?,
+            _list_maker: drm::gem::ListMaker::new()?,
             _driver <- kernel::driver::Registration::new(
                 <Self as kernel::ModuleMetadata>::NAME,
                 module,

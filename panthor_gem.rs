@@ -52,8 +52,6 @@ pub(crate) struct GemDevice {
     pub(crate) lists: ReclaimLists,
     /// CPU pages that the last scan of the shrinker gave up, for debugfs.
     pub(crate) last_scan: Atomic<u64>,
-    /// Scans without success in a row, while something was left that might be evicted later.
-    pub(crate) fruitless_scans: Atomic<i32>,
     /// What the debugfs file `bo_busy` makes buffers wait for.
     #[cfg(CONFIG_KUNIT)]
     #[pin]
@@ -107,7 +105,6 @@ impl GemDevice {
                 gpu_shared <- Lru::new(shrinker),
             }? Error),
             last_scan: Atomic::new(0),
-            fruitless_scans: Atomic::new(0),
             #[cfg(CONFIG_KUNIT)]
             busy <- kernel::new_mutex!(None, "GemDevice::busy"),
             coherent,

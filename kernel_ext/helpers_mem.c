@@ -435,29 +435,106 @@ long kx_memcg_swap_pages(struct mem_cgroup *memcg)
 
 const unsigned int KX_SHRINKER_FLAGS = SHRINKER_MEMCG_AWARE | SHRINKER_NUMA_AWARE;
 
-static struct kmem_cache *kx_lru_entry_cache;
+static struct kmem_cache *kx_lru_maker;
 
-/* What is allocated from it is charged to a cgroup, and so has one. */
-int kx_lru_entry_cache_create(size_t size)
+/* What is allocated from it is charged to a cgroup, which then gets its place in a list. */
+int kx_lru_maker_create(void)
 {
-	kx_lru_entry_cache = kmem_cache_create("panthor_gem_lru_entry", size, 0, SLAB_ACCOUNT,
-					       NULL);
-	return kx_lru_entry_cache ? 0 : -ENOMEM;
+	if (kx_lru_maker)
+		return -EBUSY;
+	kx_lru_maker = kmem_cache_create("panthor_gem_lru_maker", sizeof(long), 0, SLAB_ACCOUNT,
+					 NULL);
+	return kx_lru_maker ? 0 : -ENOMEM;
 }
 
-void kx_lru_entry_cache_destroy(void)
+void kx_lru_maker_destroy(void)
 {
-	kmem_cache_destroy(kx_lru_entry_cache);
+	kmem_cache_destroy(kx_lru_maker);
+	kx_lru_maker = NULL;
 }
 
-void *kx_lru_entry_alloc(struct list_lru *lru)
+#ifdef CONFIG_MEMCG
+/*
+ * Whether a cgroup has a place in each list of a device, of which this is the last: they are made
+ * in their order, by kx_lru_get_charged() only, each for all ancestors first, and go only when the
+ * cgroup dies, whose parent inherits what is in them.
+ */
+static bool kx_lru_is_known(struct obj_cgroup *charged, struct list_lru *last)
 {
-	return kmem_cache_alloc_lru(kx_lru_entry_cache, lru, GFP_KERNEL);
+	bool known;
+	int id;
+
+	rcu_read_lock();
+	id = memcg_kmem_id(obj_cgroup_memcg(charged));
+	known = id < 0 || xa_load(&last->xa, id);
+	rcu_read_unlock();
+	return known;
+}
+#endif
+
+/*
+ * What a page of a file is charged to, with a place in each of the lists from then on. NULL stands
+ * for what is charged to nobody, or to a cgroup that is not the current one and not known yet: the
+ * list that is asked for memory as a whole.
+ */
+int kx_lru_get_charged(struct page *page, struct list_lru *const *lists, size_t nr_lists,
+		       struct obj_cgroup **charged)
+{
+#ifdef CONFIG_MEMCG
+	struct obj_cgroup *objcg = folio_objcg(page_folio(page));
+	size_t i;
+
+	*charged = NULL;
+	if (!objcg || obj_cgroup_is_root(objcg))
+		return 0;
+	if (!kx_lru_is_known(objcg, lists[nr_lists - 1])) {
+		for (i = 0; i < nr_lists; i++) {
+			void *obj = kx_lru_maker ?
+				kmem_cache_alloc_lru(kx_lru_maker, lists[i], GFP_KERNEL) : NULL;
+
+			if (!obj)
+				return -ENOMEM;
+			kmem_cache_free(kx_lru_maker, obj);
+		}
+		if (!kx_lru_is_known(objcg, lists[nr_lists - 1]))
+			return 0;
+	}
+	obj_cgroup_get(objcg);
+	*charged = objcg;
+#else
+	*charged = NULL;
+#endif
+	return 0;
 }
 
-void kx_lru_entry_free(void *entry)
+void kx_lru_put_charged(struct obj_cgroup *charged)
 {
-	kmem_cache_free(kx_lru_entry_cache, entry);
+#ifdef CONFIG_MEMCG
+	obj_cgroup_put(charged);
+#endif
+}
+
+static struct mem_cgroup *kx_charged_memcg(struct obj_cgroup *charged)
+{
+#ifdef CONFIG_MEMCG
+	if (charged)
+		return obj_cgroup_memcg(charged);
+#endif
+	return NULL;
+}
+
+void kx_lru_add(struct list_lru *lru, struct list_head *node, struct obj_cgroup *charged)
+{
+	rcu_read_lock();
+	list_lru_add(lru, node, page_to_nid(virt_to_page(node)), kx_charged_memcg(charged));
+	rcu_read_unlock();
+}
+
+void kx_lru_del(struct list_lru *lru, struct list_head *node, struct obj_cgroup *charged)
+{
+	rcu_read_lock();
+	list_lru_del(lru, node, page_to_nid(virt_to_page(node)), kx_charged_memcg(charged));
+	rcu_read_unlock();
 }
 
 unsigned long kx_list_lru_count(struct list_lru *lru)

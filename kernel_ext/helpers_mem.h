@@ -21,6 +21,7 @@ struct drm_gem_object;
 struct drm_gpuvm;
 struct iosys_map;
 struct mem_cgroup;
+struct obj_cgroup;
 struct sg_table;
 struct vm_fault;
 
@@ -99,10 +100,13 @@ unsigned long kx_totalram_pages(void);
 bool kx_may_block(gfp_t gfp);
 long kx_memcg_swap_pages(struct mem_cgroup *memcg);
 extern const unsigned int KX_SHRINKER_FLAGS;
-int kx_lru_entry_cache_create(size_t size);
-void kx_lru_entry_cache_destroy(void);
-void *kx_lru_entry_alloc(struct list_lru *lru);
-void kx_lru_entry_free(void *entry);
+int kx_lru_maker_create(void);
+void kx_lru_maker_destroy(void);
+int kx_lru_get_charged(struct page *page, struct list_lru *const *lists, size_t nr_lists,
+		       struct obj_cgroup **charged);
+void kx_lru_put_charged(struct obj_cgroup *charged);
+void kx_lru_add(struct list_lru *lru, struct list_head *node, struct obj_cgroup *charged);
+void kx_lru_del(struct list_lru *lru, struct list_head *node, struct obj_cgroup *charged);
 unsigned long kx_list_lru_count(struct list_lru *lru);
 void kx_list_lru_walk(struct list_lru *lru, list_lru_walk_cb callback, void *arg,
 		      unsigned long nr_to_walk);

@@ -11,10 +11,7 @@ use crate::{
     },
     PanthorDevice,
 };
-use kernel::{
-    prelude::*,
-    sync::atomic::{Full, Relaxed},
-};
+use kernel::{prelude::*, sync::atomic::Relaxed};
 
 /// Whether the GPU may be using the buffers of each list.
 const BUSY: [Busy; LISTS] = [Busy::Never, Busy::Never, Busy::Wait, Busy::Wait];
@@ -42,28 +39,26 @@ impl Shrink for PanthorDevice {
     fn scan(&self, control: ShrinkControl<'_>) -> Scanned {
         let gem = &self.gem;
         let mut freed = 0usize;
-        let mut remaining = 0;
+        let mut contended = false;
 
         if swap::free_pages_for(control.scope) > 0 {
             for (list, busy) in gem.lists.in_order().into_iter().zip(BUSY) {
                 if freed >= control.nr_to_scan || (busy == Busy::Wait && !control.may_block) {
                     break;
                 }
-                let wanted = control.nr_to_scan - freed;
-                freed += list.scan(control.scope, wanted, &mut remaining, busy);
+                let scan = list.scan(control.scope, control.nr_to_scan - freed, busy);
+                freed = freed.saturating_add(scan.freed);
+                contended |= scan.contended;
             }
         }
         gem.last_scan.store(freed as u64, Relaxed);
 
-        if freed > 0 {
-            gem.fruitless_scans.store(0, Relaxed);
-            return Scanned::Freed(freed);
+        // A lock that is taken now may be free a moment later: do not give up. How often the kernel
+        // asks is bounded by what it wants.
+        if freed > 0 || contended {
+            Scanned::Freed(freed)
+        } else {
+            Scanned::Stop
         }
-        // Locks that were taken now may be free a moment later: ask once more before giving up.
-        if remaining > 0 && gem.fruitless_scans.fetch_add(1, Full) == 0 {
-            return Scanned::Freed(0);
-        }
-        gem.fruitless_scans.store(0, Relaxed);
-        Scanned::Stop
     }
 }

@@ -29,7 +29,7 @@ pub(in crate::kernel_ext) use self::backing::stable_segments;
 pub(super) use self::prime::{prime_import, prime_import_sg_table};
 pub(crate) use self::{
     backing::{Pinned, Segments},
-    lru::{Busy, EntryCache, Lru},
+    lru::{Busy, ListMaker, Lru},
     object::{Locked, Object, ResvObject},
     prime::DmaBufOps,
 };

@@ -96,9 +96,14 @@ impl<T: DriverObject> Locked<'_, T> {
             Backing::Gone => return Err(ENODEV),
             _ => return Ok(()),
         }
-        self.make_entries()?;
         // SAFETY: The object has a shmem file: others are never `Empty`.
         let pages = from_gem_ptr(unsafe { bindings::drm_gem_get_pages(self.as_raw()) })?;
+        // SAFETY: The array is not empty, and its pages are held.
+        if let Err(e) = unsafe { self.set_charged(*pages.as_ptr()) } {
+            // SAFETY: The pages came from `drm_gem_get_pages()`.
+            unsafe { bindings::drm_gem_put_pages(self.as_raw(), pages.as_ptr(), true, false) };
+            return Err(e);
+        }
         self.set_backing(Backing::Pages(pages));
         // Whatever the caller does next may fail: the shrinker must know the pages.
         self.update_state();

@@ -4,23 +4,33 @@
 //!
 //! A `list_lru` is a list for each memory cgroup and node. It tells the cgroup that the shrinker
 //! has something there, which the shrinker of a module cannot do by itself, and it moves what is
-//! left of a dead cgroup to its parent. The cgroup of an entry is the one that its memory is
-//! charged to: so an entry is a slab object of its own, allocated when the object's pages come
-//! for the first time, by the task that is charged for them as well.
+//! left of a dead cgroup to its parent. The cgroup of an object is the one that its memory is
+//! charged to, as its first page says when it comes for the first time.
 //!
 //! C header: [`include/linux/list_lru.h`](srctree/include/linux/list_lru.h)
 
 use super::{
     object::{Locked, Object},
-    DriverObject, LISTS,
+    DriverObject,
 };
 use crate::kernel_ext::{
     bindings,
     registry::Registered,
     shrinker::{Scope, Unregistered},
 };
-use core::{marker::PhantomData, ptr::NonNull};
-use kernel::{page::PAGE_SIZE, prelude::*, types::Opaque};
+use core::{
+    cell::UnsafeCell,
+    marker::PhantomData,
+    mem::{offset_of, replace},
+    ptr::{null_mut, NonNull},
+};
+use kernel::{
+    error::to_result,
+    page::PAGE_SIZE,
+    prelude::*,
+    sync::atomic::{Atomic, Relaxed},
+    types::Opaque,
+};
 
 /// How a scan treats an object that the GPU may be using.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,31 +127,26 @@ impl<T: DriverObject> Lru<T> {
     }
 
     /// Offers objects to [`DriverObject::try_evict`], the least recently used first, until it
-    /// has evicted `pages` CPU pages or all were asked once. Adds to `remaining` the pages of
-    /// objects that could not be evicted now. Returns the number of pages evicted.
+    /// has evicted `pages` CPU pages or all were asked once.
     ///
     /// Never waits for a reservation lock.
-    pub(crate) fn scan(
-        &self,
-        scope: Scope<'_>,
-        pages: usize,
-        remaining: &mut usize,
-        busy: Busy,
-    ) -> usize {
+    pub(crate) fn scan(&self, scope: Scope<'_>, pages: usize, busy: Busy) -> Scan {
         let mut scan = Scan {
+            number: SCANS.fetch_add(1, Relaxed),
             wanted: pages,
             freed: 0,
-            remaining: 0,
+            contended: false,
             busy,
         };
+        // Each is looked at once to be asked, and the first of a list once more to see that all
+        // were. Twice is enough for that, and an end for a list that grows all the time.
         self.walk(
             scope,
-            self.count(scope),
+            self.count(scope).saturating_mul(2),
             scan_callback::<T>,
             (&raw mut scan).cast(),
         );
-        *remaining += scan.remaining;
-        scan.freed
+        scan
     }
 
     /// Calls `callback` for at most `entries` entries.
@@ -184,7 +189,7 @@ struct Sample {
     pages: usize,
 }
 
-/// Adds an entry to a sample.
+/// Adds an object to a sample.
 ///
 /// # Safety
 ///
@@ -194,22 +199,29 @@ unsafe extern "C" fn sample_callback<T: DriverObject>(
     _list: *mut bindings::list_lru_one,
     arg: *mut c_void,
 ) -> bindings::lru_status {
-    // SAFETY: The walk's list is locked and has entries of this type only.
-    let (sample, entry) = unsafe { (&mut *arg.cast::<Sample>(), &*node.cast::<EntryData<T>>()) };
+    // SAFETY: The walk's list is locked and has objects of this type only, which leave it before
+    // their memory is freed.
+    let (sample, obj) = unsafe { (&mut *arg.cast::<Sample>(), object_of::<T>(node).as_ref()) };
     sample.objects += 1;
-    sample.pages = sample.pages.saturating_add(entry.pages);
+    sample.pages = sample.pages.saturating_add(obj.size() / PAGE_SIZE);
     bindings::lru_status::LRU_SKIP
 }
 
+/// The number of the next scan of any list. 0 is that of none.
+static SCANS: Atomic<u64> = Atomic::new(1);
+
 /// A scan, as far as it is.
-struct Scan {
+pub(crate) struct Scan {
+    number: u64,
     wanted: usize,
-    freed: usize,
-    remaining: usize,
     busy: Busy,
+    /// How many CPU pages were evicted.
+    pub(crate) freed: usize,
+    /// Whether a reservation lock was taken, so that an object was not even asked.
+    pub(crate) contended: bool,
 }
 
-/// Offers the object of an entry to the driver.
+/// Offers an object to the driver.
 ///
 /// # Safety
 ///
@@ -219,30 +231,35 @@ unsafe extern "C" fn scan_callback<T: DriverObject>(
     list: *mut bindings::list_lru_one,
     arg: *mut c_void,
 ) -> bindings::lru_status {
-    // SAFETY: The walk's list is locked and has entries of this type only.
-    let (scan, entry) = unsafe { (&mut *arg.cast::<Scan>(), &*node.cast::<EntryData<T>>()) };
-    if scan.freed >= scan.wanted {
+    // SAFETY: As in `sample_callback()`.
+    let (scan, ptr) = unsafe { (&mut *arg.cast::<Scan>(), object_of::<T>(node)) };
+    // SAFETY: As above; the number is not behind a lock of the object.
+    let last_scan = unsafe { &(*ptr.as_ptr()).listed.scan };
+    if scan.freed >= scan.wanted || last_scan.load(Relaxed) == scan.number {
+        // Enough, or the first of those that were asked: all are.
         // SAFETY: The list is locked; after this answer nobody unlocks it any more.
         unsafe { bindings::kx_list_lru_unlock(list) };
         return bindings::lru_status::LRU_STOP;
     }
-    let pages = entry.pages;
     // SAFETY: An object leaves its list before its memory is freed.
-    let Some(obj) = (unsafe { Object::<T>::get_unless_zero(entry.obj) }) else {
+    let Some(obj) = (unsafe { Object::<T>::get_unless_zero(ptr) }) else {
         return bindings::lru_status::LRU_SKIP;
     };
     // The walk starts anew after the lock was dropped: whoever could not be evicted must not come
     // first again.
-    // SAFETY: The list is locked, and the entry is in it. It is not used any more after this.
+    last_scan.store(scan.number, Relaxed);
+    // SAFETY: The list is locked, and the object is in it. It is not used any more after this.
     unsafe { bindings::kx_list_lru_rotate_and_unlock(node, list) };
 
     // No lock is held from here on. It must be a try: memory may be asked for by the task that
     // brings in the pages of this very object.
     match obj.try_lock() {
-        Some(locked) if T::try_evict(&locked, scan.busy) => {
-            scan.freed = scan.freed.saturating_add(pages);
+        Some(locked) => {
+            if T::try_evict(&locked, scan.busy) {
+                scan.freed = scan.freed.saturating_add(obj.size() / PAGE_SIZE);
+            }
         }
-        _ => scan.remaining = scan.remaining.saturating_add(pages),
+        None => scan.contended = true,
     }
     drop(obj);
     // The list is unlocked with both.
@@ -253,127 +270,136 @@ unsafe extern "C" fn scan_callback<T: DriverObject>(
     }
 }
 
-/// What stands for an object in a list.
-#[repr(C)]
-struct EntryData<T: DriverObject> {
-    node: bindings::list_head,
-    obj: NonNull<Object<T>>,
-    pages: usize,
+/// The object that a list has as `node`.
+///
+/// # Safety
+///
+/// `node` is the one of an `Object<T>`.
+unsafe fn object_of<T: DriverObject>(node: *mut bindings::list_head) -> NonNull<Object<T>> {
+    let offset = offset_of!(Object<T>, listed) + offset_of!(Listed, node);
+    // SAFETY: The caller promises that it is so far inside of an object.
+    unsafe { NonNull::new_unchecked(node.byte_sub(offset).cast()) }
 }
 
-/// The size of an entry of any type.
-const ENTRY_SIZE: usize = size_of::<[usize; 4]>();
+/// The cgroup that the memory of an object is charged to, or none. It has a place in all lists of
+/// the device, as it or, when it is dead, the parent that inherited it.
+struct Charged(*mut bindings::obj_cgroup);
 
-/// Owned memory of an entry.
-struct Entry<T: DriverObject>(NonNull<EntryData<T>>);
-
-impl<T: DriverObject> Entry<T> {
-    /// Allocates an entry for a list; the cgroup that is charged for it has a place in the list
-    /// from then on. `ENOMEM`.
-    fn new(list: &Lru<T>, obj: &Object<T>) -> Result<Self> {
-        const { assert!(size_of::<EntryData<T>>() <= ENTRY_SIZE) };
-        // SAFETY: The list is initialised.
-        let ptr = unsafe { bindings::kx_lru_entry_alloc(list.lru.get()) };
-        let ptr = NonNull::new(ptr.cast::<EntryData<T>>()).ok_or(ENOMEM)?;
-        // SAFETY: The memory is ours, and large enough, as asserted above.
-        unsafe {
-            ptr.write(EntryData {
-                node: bindings::list_head::default(),
-                obj: NonNull::from(obj),
-                pages: obj.size() / PAGE_SIZE,
-            });
-            bindings::INIT_LIST_HEAD(ptr.cast().as_ptr());
-        }
-        Ok(Self(ptr))
-    }
-
-    fn node(&self) -> *mut bindings::list_head {
-        self.0.cast().as_ptr()
-    }
-}
-
-impl<T: DriverObject> Drop for Entry<T> {
+impl Drop for Charged {
     fn drop(&mut self) {
-        // SAFETY: The memory is ours, and in no list any more, see `Entries`.
-        unsafe { bindings::kx_lru_entry_free(self.0.cast().as_ptr()) };
+        // SAFETY: We own the reference.
+        unsafe { bindings::kx_lru_put_charged(self.0) };
     }
 }
 
-/// The entries of an object, one for each list. Only one is ever in its list; but which cgroup the
-/// next one would belong to could have changed.
+/// Where an object is listed.
+enum Place {
+    /// It never had memory.
+    Unknown,
+    /// In no list now.
+    Out(Charged),
+    /// In this list.
+    In(Charged, NonNull<bindings::list_lru>),
+}
+
+/// What an object needs to be in a list.
 ///
 /// # Invariants
 ///
-/// Only the entry number `place` is in its list, and none when this is dropped.
-pub(super) struct Entries<T: DriverObject> {
-    entries: [Entry<T>; LISTS],
-    place: Option<usize>,
+/// `node` is in the list that `place` tells, and in none otherwise.
+#[pin_data]
+pub(super) struct Listed {
+    /// Belongs to the lock of the list it is in.
+    #[pin]
+    node: Opaque<bindings::list_head>,
+    /// The number of the last scan that asked the object. Belongs to that lock as well.
+    scan: Atomic<u64>,
+    /// Under the reservation lock of the object.
+    place: UnsafeCell<Place>,
+}
+
+impl Listed {
+    pub(super) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            // INVARIANT: It is in no list.
+            node <- Opaque::ffi_init(|node| {
+                // SAFETY: The slot is valid.
+                unsafe { bindings::INIT_LIST_HEAD(node) }
+            }),
+            scan: Atomic::new(0),
+            place: UnsafeCell::new(Place::Unknown),
+        })
+    }
 }
 
 impl<T: DriverObject> Locked<'_, T> {
-    /// Makes the object known to memory cgroups, before it has pages for the first time. `ENOMEM`.
-    pub(super) fn make_entries(&self) -> Result {
-        // SAFETY: The reservation lock is held, under which alone the entries change.
-        let entries = unsafe { &mut *self.entries.get() };
-        if entries.is_none() {
-            let [a, b, c, d] = T::lists(self.dev());
-            *entries = Some(Entries {
-                entries: [
-                    Entry::new(a, self)?,
-                    Entry::new(b, self)?,
-                    Entry::new(c, self)?,
-                    Entry::new(d, self)?,
-                ],
-                place: None,
-            });
+    /// Makes the object known to the memory cgroup that `page`, its first one, is charged to.
+    /// `ENOMEM`.
+    ///
+    /// # Safety
+    ///
+    /// `page` is a page of the object, and is held.
+    pub(super) unsafe fn set_charged(&self, page: *mut bindings::page) -> Result {
+        // SAFETY: The reservation lock is held, under which alone the place changes.
+        let place = unsafe { &mut *self.listed.place.get() };
+        if matches!(place, Place::Unknown) {
+            let lists = T::lists(self.dev()).map(|list| list.lru.get());
+            let mut charged = null_mut();
+            // SAFETY: The lists are initialised, and the caller promises that the page is valid
+            // and stays charged.
+            to_result(unsafe {
+                bindings::kx_lru_get_charged(page, lists.as_ptr(), lists.len(), &mut charged)
+            })?;
+            *place = Place::Out(Charged(charged));
         }
         Ok(())
     }
 
     /// Moves the object to the end of one of [`DriverObject::lists`], or out of all of them.
-    pub(crate) fn move_to_list(&self, place: Option<usize>) {
+    pub(crate) fn move_to_list(&self, to: Option<usize>) {
+        let node = self.listed.node.get();
         // SAFETY: As above.
-        let Some(entries) = (unsafe { &mut *self.entries.get() }) else {
-            return;
+        let place = unsafe { &mut *self.listed.place.get() };
+        let charged = match replace(place, Place::Unknown) {
+            Place::Unknown => return,
+            Place::Out(charged) => charged,
+            Place::In(charged, list) => {
+                // SAFETY: The object is in this list, which its device keeps.
+                unsafe { bindings::kx_lru_del(list.as_ptr(), node, charged.0) };
+                charged
+            }
         };
-        let lists = T::lists(self.dev());
-        if let Some((list, entry)) = at(&lists, entries, entries.place) {
-            // SAFETY: Both are initialised, and this list is the only one the entry can be in.
-            unsafe { bindings::list_lru_del_obj(list.lru.get(), entry.node()) };
-        }
-        if let Some((list, entry)) = at(&lists, entries, place) {
-            // SAFETY: As above. The entry's cgroup has a place in this list.
-            unsafe { bindings::list_lru_add_obj(list.lru.get(), entry.node()) };
-        }
-        // INVARIANT: It is out of the old list and in the new one.
-        entries.place = place;
+        // INVARIANT: It is out of the old list, and goes to the new one.
+        *place = match to.and_then(|to| T::lists(self.dev()).into_iter().nth(to)) {
+            None => Place::Out(charged),
+            Some(list) => {
+                let list = list.lru.get();
+                // SAFETY: The list is initialised, the object is in none, and the cgroup has a
+                // place in it.
+                unsafe { bindings::kx_lru_add(list, node, charged.0) };
+                // SAFETY: The pointer came from a reference.
+                Place::In(charged, unsafe { NonNull::new_unchecked(list) })
+            }
+        };
     }
 }
 
-fn at<'a, T: DriverObject>(
-    lists: &[&'a Lru<T>; LISTS],
-    entries: &'a Entries<T>,
-    place: Option<usize>,
-) -> Option<(&'a Lru<T>, &'a Entry<T>)> {
-    let place = place?;
-    Some((lists.get(place)?, entries.entries.get(place)?))
-}
+/// What the lists of a cgroup are made with, which modules cannot do in another way than by an
+/// allocation that is charged to it. In the module's data: it outlives all objects.
+pub(crate) struct ListMaker(());
 
-/// What all entries are allocated from, in the module's data: it outlives all objects.
-pub(crate) struct EntryCache(());
-
-impl EntryCache {
-    /// Makes the cache; there is one at a time. `ENOMEM`.
+impl ListMaker {
+    /// There is one at a time: `EBUSY`. `ENOMEM`.
     pub(crate) fn new() -> Result<Self> {
-        // SAFETY: The caller keeps the result for as long as there are objects.
-        kernel::error::to_result(unsafe { bindings::kx_lru_entry_cache_create(ENTRY_SIZE) })?;
+        // SAFETY: The function may be called at any time.
+        to_result(unsafe { bindings::kx_lru_maker_create() })?;
         Ok(Self(()))
     }
 }
 
-impl Drop for EntryCache {
+impl Drop for ListMaker {
     fn drop(&mut self) {
         // SAFETY: Made in `new()`. Objects keep the module loaded, and none is left.
-        unsafe { bindings::kx_lru_entry_cache_destroy() };
+        unsafe { bindings::kx_lru_maker_destroy() };
     }
 }

@@ -12,6 +12,7 @@ use core::marker::PhantomData;
 use kernel::{
     error::{from_result, to_result},
     prelude::*,
+    sizes::{SZ_2M, SZ_64K},
     sync::{
         aref::ARef,
         atomic::{Relaxed, Release},
@@ -20,6 +21,11 @@ use kernel::{
 
 /// The log2 of the number of pages that a huge fault is for: 2 MiB with pages of 4 KiB.
 const PMD_ORDER: c_uint = 9;
+
+/// Up to this size an object is brought in with the mmap lock held, as shmem does for its pages.
+const QUICK_SWAP_IN: usize = SZ_64K;
+/// And up to this one if its content is still to come: one huge page.
+const QUICK_CLEAR: usize = SZ_2M;
 
 const RETRY: bindings::vm_fault_t = bindings::vm_fault_reason_VM_FAULT_RETRY;
 const NOPAGE: bindings::vm_fault_t = bindings::vm_fault_reason_VM_FAULT_NOPAGE;
@@ -200,19 +206,23 @@ impl<T: DriverObject> Fault<'_, T> {
             return SIGBUS;
         }
 
-        // The way most faults go: nobody has the lock, the pages are there.
+        // SAFETY: `vmf` is valid.
+        let nowait = unsafe { bindings::kx_vmf_nowait(self.vmf) };
+        // The way most faults go: nobody has the lock, the pages are there, or come in no time.
         if let Some(locked) = self.obj.try_lock() {
             if let Some(ret) = self.insert(&locked) {
                 return ret;
             }
+            if self.is_quick() && !nowait {
+                return self.populate_and_insert(&locked);
+            }
         }
 
-        // SAFETY: `vmf` is valid.
+        // SAFETY: As above.
         if !unsafe { bindings::kx_vmf_may_retry(self.vmf) } {
             return self.wait_and_insert();
         }
-        // SAFETY: As above.
-        if unsafe { bindings::kx_vmf_nowait(self.vmf) } {
+        if nowait {
             return RETRY;
         }
         // Swap-in takes long. The rest of the process need not wait for it: give the mmap lock
@@ -246,8 +256,19 @@ impl<T: DriverObject> Fault<'_, T> {
             // The signal is handled first, then the access is tried again.
             return NOPAGE;
         };
+        self.populate_and_insert(&locked)
+    }
+
+    /// Whether all pages come in the time that a fault of ordinary memory may take, which holds the
+    /// mmap lock as well: a few from swap, or a huge page that is only to be cleared.
+    fn is_quick(&self) -> bool {
+        let size = self.obj.size();
+        size <= QUICK_SWAP_IN || (size <= QUICK_CLEAR && self.obj.evictions() == 0)
+    }
+
+    fn populate_and_insert(&self, locked: &Locked<'_, T>) -> bindings::vm_fault_t {
         match locked.prepare_cpu_map() {
-            Ok(()) => self.insert(&locked).unwrap_or(SIGBUS),
+            Ok(()) => self.insert(locked).unwrap_or(SIGBUS),
             Err(e) if e == EINTR => NOPAGE,
             Err(_) => SIGBUS,
         }

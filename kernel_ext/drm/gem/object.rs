@@ -5,7 +5,7 @@
 use super::{
     super::{device::Device, driver::Driver, file::File, gpuvm::with_mappings},
     backing::Backing,
-    lru::Entries,
+    lru::Listed,
     mmap, prime, DriverObject,
 };
 use crate::kernel_ext::{bindings, registry};
@@ -108,7 +108,7 @@ impl Drop for ResvGuard<'_> {
 /// # Invariants
 ///
 /// * `obj` is initialised and the object is alive while its reference count is not zero.
-/// * `backing` and `entries` are accessed with the reservation lock held, or by the only owner left.
+/// * `backing` is accessed with the reservation lock held, or by the only owner left.
 /// * `pins` goes from and to zero with the reservation lock held.
 #[repr(C)]
 #[pin_data]
@@ -116,8 +116,9 @@ pub(crate) struct Object<T: DriverObject> {
     #[pin]
     obj: Opaque<bindings::drm_gem_object>,
     pub(super) backing: UnsafeCell<Backing>,
-    /// Its places in the lists of the device; none before it had pages.
-    pub(super) entries: UnsafeCell<Option<Entries<T>>>,
+    /// Its place in the lists of the device; none before it had pages.
+    #[pin]
+    pub(super) listed: Listed,
     /// How many need the pages to stay where they are.
     pub(super) pins: Atomic<i32>,
     /// How many CPU mappings there are.
@@ -169,7 +170,7 @@ impl<T: DriverObject> Object<T> {
             try_pin_init!(Self {
                 obj: Opaque::zeroed(),
                 backing: UnsafeCell::new(backing),
-                entries: UnsafeCell::new(None),
+                listed <- Listed::new(),
                 pins: Atomic::new(0),
                 cpu_maps: Atomic::new(0),
                 evictions: Atomic::new(0),
@@ -521,7 +522,8 @@ unsafe impl<T: DriverObject> registry::Registered for Object<T> {
 
 // SAFETY: Nothing in an object belongs to a thread; `T` is `Send`.
 unsafe impl<T: DriverObject> Send for Object<T> {}
-// SAFETY: What is not atomic is under the reservation lock; `T` is `Sync`.
+// SAFETY: What is not atomic is under a lock: that of the reservation, of the registry (`links`), of
+// a list (`listed`). `T` is `Sync`.
 unsafe impl<T: DriverObject> Sync for Object<T> {}
 
 /// An object whose reservation lock the current thread holds, whoever took it.
