@@ -3,12 +3,7 @@
 
 //! The driver's part of a buffer object.
 
-use super::{
-    creator::Creator,
-    label::Label,
-    reclaim_state::{self, ReclaimState},
-    Bo,
-};
+use super::{creator::Creator, label::Label, reclaim_state, Bo};
 use crate::{
     kernel_ext::{
         drm::{
@@ -23,10 +18,10 @@ use crate::{
     PanthorDevice, PanthorDriver,
 };
 use kernel::{
-    new_mutex, new_spinlock,
+    new_mutex,
     page::PAGE_SIZE,
     prelude::*,
-    sync::{aref::ARef, Arc, ArcBorrow, Mutex, MutexGuard, SpinLock},
+    sync::{aref::ARef, atomic::Atomic, Arc, ArcBorrow, Mutex, MutexGuard},
     uapi,
 };
 
@@ -75,10 +70,11 @@ pub(crate) struct PanthorBo {
     /// The right to swap it out.
     #[pin]
     swap_turn: Mutex<()>,
-    /// Which list it is in. Changed with the reservation lock held; the spin lock is for readers
-    /// without it.
-    #[pin]
-    reclaim_state: SpinLock<ReclaimState>,
+    /// Where it was last seen in an [`ObjectSet`]; it may be somewhere else by now, or in another one
+    /// as well.
+    ///
+    /// [`ObjectSet`]: super::ObjectSet
+    pub(super) handle_place: Atomic<usize>,
 }
 
 impl PanthorBo {
@@ -88,7 +84,7 @@ impl PanthorBo {
             creator: Creator::current(),
             label <- new_mutex!(Label::None, "PanthorBo::label"),
             swap_turn <- new_mutex!((), "PanthorBo::swap_turn"),
-            reclaim_state <- new_spinlock!(ReclaimState::Unreclaimable, "PanthorBo::reclaim_state"),
+            handle_place: Atomic::new(0),
         }? Error)
     }
 
@@ -131,16 +127,6 @@ impl PanthorBo {
     /// Whether userspace asked for a buffer that the CPU never sees.
     pub(crate) fn is_no_mmap(&self) -> bool {
         self.has_flag(uapi::drm_panthor_bo_flags_DRM_PANTHOR_BO_NO_MMAP)
-    }
-
-    /// Which list the buffer is in.
-    pub(crate) fn reclaim_state(&self) -> ReclaimState {
-        *self.reclaim_state.lock()
-    }
-
-    /// Puts the buffer into another list; returns where it was.
-    pub(super) fn set_reclaim_state(&self, state: ReclaimState) -> ReclaimState {
-        core::mem::replace(&mut *self.reclaim_state.lock(), state)
     }
 }
 

@@ -3,7 +3,7 @@
 
 //! The debugfs files `gems`, `shrink` and `bo_busy`.
 
-use super::{Bo, BoKind, ReclaimState};
+use super::{Bo, BoKind};
 use crate::{
     kernel_ext::shrinker::{Scope, Shrink, ShrinkControl},
     PanthorDevice,
@@ -120,7 +120,7 @@ fn show_bo(bo: &Bo, m: &SeqFile, totals: &mut Totals) -> Result {
 
     totals.size += bo.size();
     totals.resident += resident;
-    if bo.reclaim_state() != ReclaimState::Unreclaimable {
+    if bo.is_listed() {
         totals.reclaimable += resident;
     }
     Ok(())

@@ -7,95 +7,78 @@
 //! process that may end meanwhile needs one that lives as long as the driver's part of the file.
 
 use super::Bo;
+use core::mem::replace;
 use kernel::{
     new_mutex,
     prelude::*,
-    rbtree::{RBTree, RBTreeNode},
-    sync::{aref::ARef, Mutex},
+    sync::{aref::ARef, atomic::Relaxed, Mutex},
 };
 
-/// A buffer with the number of handles that the file has of it.
-struct Entry {
-    bo: ARef<Bo>,
-    handles: u32,
-}
-
 /// The buffers that a file has handles of, each with a reference.
+///
+/// A buffer remembers where it is in the set of the file that got the last handle of it. To give up
+/// a handle of another file takes a search.
 #[pin_data]
 pub(crate) struct ObjectSet {
-    /// By their addresses.
+    /// One for each handle, in no order.
     #[pin]
-    objects: Mutex<Objects>,
-}
-
-#[derive(Default)]
-struct Objects {
-    tree: RBTree<usize, Entry>,
-    count: usize,
-}
-
-fn key(bo: &Bo) -> usize {
-    core::ptr::from_ref(bo).addr()
+    objects: Mutex<KVVec<ARef<Bo>>>,
 }
 
 impl ObjectSet {
     /// Without buffers.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
-            objects <- new_mutex!(Objects::default(), "ObjectSet::objects"),
+            objects <- new_mutex!(KVVec::new(), "ObjectSet::objects"),
         })
     }
 
     /// The file has got a handle of a buffer. `ENOMEM`.
     pub(crate) fn insert(&self, bo: ARef<Bo>) -> Result {
-        let node = RBTreeNode::new(key(&bo), Entry { bo, handles: 1 }, GFP_KERNEL)?;
         let mut objects = self.objects.lock();
-        // Replaces the entry that is there already, of which the count goes on.
-        if let Some(old) = objects.tree.insert(node) {
-            let (key, entry) = old.to_key_value();
-            if let Some(new) = objects.tree.get_mut(&key) {
-                new.handles = entry.handles.saturating_add(1);
-            }
-            drop(objects);
-            drop(entry);
-        } else {
-            objects.count += 1;
-        }
-        Ok(())
+        bo.handle_place.store(objects.len(), Relaxed);
+        Ok(objects.push(bo, GFP_KERNEL)?)
     }
 
     /// The file has given up a handle of a buffer.
     pub(crate) fn remove(&self, bo: &Bo) {
+        let is_it = |other: &ARef<Bo>| core::ptr::eq::<Bo>(&**other, bo);
         let mut objects = self.objects.lock();
-        let gone = match objects.tree.get_mut(&key(bo)) {
-            Some(entry) => {
-                entry.handles = entry.handles.saturating_sub(1);
-                entry.handles == 0
-            }
-            None => false,
+        let place = bo.handle_place.load(Relaxed);
+        let place = if objects.get(place).is_some_and(is_it) {
+            Some(place)
+        } else {
+            objects.iter().position(is_it)
         };
-        if gone {
-            let node = objects.tree.remove_node(&key(bo));
-            objects.count -= 1;
-            // The last reference may be in it.
-            drop(objects);
-            drop(node);
-        }
+        let (Some(place), Some(last)) = (place, objects.pop()) else {
+            return;
+        };
+        // The last one fills the gap, unless it is the one.
+        let gone = match objects.get_mut(place) {
+            Some(gap) => {
+                last.handle_place.store(place, Relaxed);
+                replace(gap, last)
+            }
+            None => last,
+        };
+        // This may be the last reference.
+        drop(objects);
+        drop(gone);
     }
 
-    /// Adds references on all buffers to a list. `ENOMEM`.
+    /// Adds references on all buffers to a list, some of them several times. `ENOMEM`.
     pub(crate) fn collect(&self, list: &mut KVVec<ARef<Bo>>) -> Result {
         // A reserve that is a little too large costs less than allocating under the lock, behind
         // which creating a buffer would wait.
         loop {
-            let count = self.objects.lock().count;
+            let count = self.objects.lock().len();
             list.reserve(count, GFP_KERNEL)?;
             let objects = self.objects.lock();
-            if objects.count > count {
+            if objects.len() > count {
                 continue;
             }
-            for entry in objects.tree.values() {
-                if list.push_within_capacity(entry.bo.clone()).is_err() {
+            for bo in objects.iter() {
+                if list.push_within_capacity(bo.clone()).is_err() {
                     break;
                 }
             }

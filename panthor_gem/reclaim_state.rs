@@ -50,7 +50,7 @@ impl ReclaimState {
     }
 }
 
-/// Moves a buffer to the list where it belongs now.
+/// Moves a buffer to the list where it belongs now, unless it is there.
 pub(super) fn update(bo: &Locked<'_, PanthorBo>, mappings: &MappingsLocked<'_, PanthorBo>) {
     let new = ReclaimState::new(
         bo.is_resident() && !bo.is_imported(),
@@ -58,7 +58,5 @@ pub(super) fn update(bo: &Locked<'_, PanthorBo>, mappings: &MappingsLocked<'_, P
         mappings.count(),
         bo.is_cpu_mapped(),
     );
-    if bo.set_reclaim_state(new) != new {
-        bo.move_to_list(new.list());
-    }
+    bo.move_to_list(new.list());
 }

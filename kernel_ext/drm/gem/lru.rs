@@ -298,8 +298,17 @@ enum Place {
     Unknown,
     /// In no list now.
     Out(Charged),
-    /// In this list.
-    In(Charged, NonNull<bindings::list_lru>),
+    /// In the list of this number in [`DriverObject::lists`], which is this one.
+    In(Charged, usize, NonNull<bindings::list_lru>),
+}
+
+impl Place {
+    fn number(&self) -> Option<usize> {
+        match self {
+            Self::Unknown | Self::Out(_) => None,
+            Self::In(_, number, _) => Some(*number),
+        }
+    }
 }
 
 /// What an object needs to be in a list.
@@ -316,6 +325,8 @@ pub(super) struct Listed {
     scan: Atomic<u64>,
     /// Under the reservation lock of the object.
     place: UnsafeCell<Place>,
+    /// Whether it is in a list, for those who look without the lock.
+    is_in: Atomic<bool>,
 }
 
 impl Listed {
@@ -328,6 +339,7 @@ impl Listed {
             }),
             scan: Atomic::new(0),
             place: UnsafeCell::new(Place::Unknown),
+            is_in: Atomic::new(false),
         })
     }
 }
@@ -355,32 +367,45 @@ impl<T: DriverObject> Locked<'_, T> {
         Ok(())
     }
 
-    /// Moves the object to the end of one of [`DriverObject::lists`], or out of all of them.
+    /// Moves the object to the end of one of [`DriverObject::lists`], or out of all of them. It keeps
+    /// its place if it is there.
     pub(crate) fn move_to_list(&self, to: Option<usize>) {
         let node = self.listed.node.get();
         // SAFETY: As above.
         let place = unsafe { &mut *self.listed.place.get() };
+        if place.number() == to {
+            return;
+        }
         let charged = match replace(place, Place::Unknown) {
             Place::Unknown => return,
             Place::Out(charged) => charged,
-            Place::In(charged, list) => {
+            Place::In(charged, _, list) => {
                 // SAFETY: The object is in this list, which its device keeps.
                 unsafe { bindings::kx_lru_del(list.as_ptr(), node, charged.0) };
                 charged
             }
         };
+        let list = to.and_then(|to| Some((to, *T::lists(self.dev()).get(to)?)));
+        self.listed.is_in.store(list.is_some(), Relaxed);
         // INVARIANT: It is out of the old list, and goes to the new one.
-        *place = match to.and_then(|to| T::lists(self.dev()).into_iter().nth(to)) {
+        *place = match list {
             None => Place::Out(charged),
-            Some(list) => {
+            Some((number, list)) => {
                 let list = list.lru.get();
                 // SAFETY: The list is initialised, the object is in none, and the cgroup has a
                 // place in it.
                 unsafe { bindings::kx_lru_add(list, node, charged.0) };
                 // SAFETY: The pointer came from a reference.
-                Place::In(charged, unsafe { NonNull::new_unchecked(list) })
+                Place::In(charged, number, unsafe { NonNull::new_unchecked(list) })
             }
         };
+    }
+}
+
+impl<T: DriverObject> Object<T> {
+    /// Whether the object is in a list; without the lock, for people to look at.
+    pub(crate) fn is_listed(&self) -> bool {
+        self.listed.is_in.load(Relaxed)
     }
 }
 
