@@ -97,6 +97,8 @@ args! {
     GemClose = iow 0x09 { handle: u32, pad: u32 }
     /// `DRM_IOCTL_GEM_FLINK`.
     GemFlink = iowr 0x0a { handle: u32, name: u32 }
+    /// `DRM_IOCTL_GEM_OPEN`.
+    GemOpen = iowr 0x0b { name: u32, handle: u32, size: u64 }
     /// `DRM_IOCTL_GET_CAP`.
     GetCap = iowr 0x0c { capability: u64, value: u64 }
     /// `DRM_IOCTL_PRIME_HANDLE_TO_FD`.

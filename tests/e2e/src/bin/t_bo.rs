@@ -470,6 +470,61 @@ fn close() -> Res {
     Ok(())
 }
 
+/// A buffer with three handles in one file and one in another lives until the last is closed,
+/// whichever that is.
+fn several_handles() -> Res {
+    let open = || -> Res<Dev> {
+        let Some(node) = drm::primary_nodes().pop() else {
+            fail!("no primary node");
+        };
+        let f = std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&node)
+            .map_err(|e| format!("{}: {e}", node.display()))?;
+        Ok(Dev::from_fd(f.into()))
+    };
+    let (a, b) = (open()?, open()?);
+    for order in [[0, 1, 2, 3], [3, 2, 1, 0], [1, 3, 0, 2], [2, 0, 3, 1]] {
+        let others = [ok!(a.bo(PAGE, 0, 0)), ok!(a.bo(PAGE, 0, 0))];
+        let h = ok!(a.bo(M, BO_WB_MMAP, 0));
+        ok!(a.label(h, "e2e-several"));
+        let mut name = GemFlink { handle: h, name: 0 };
+        ok!(a.call(&mut name));
+        let second = |d: &Dev| -> Res<u32> {
+            let mut open = GemOpen {
+                name: name.name,
+                ..GemOpen::default()
+            };
+            ok!(d.call(&mut open));
+            eq!(open.size, M);
+            Ok(open.handle)
+        };
+        let handles = [
+            (&a, h),
+            (&a, second(&a)?),
+            (&b, second(&b)?),
+            (&a, second(&a)?),
+        ];
+        let exists =
+            || debugfs::Gems::read().is_ok_and(|g| g.bos.iter().any(|b| b.label == "e2e-several"));
+        for i in order {
+            check!(
+                exists(),
+                "gone before its last handle, in the order {order:?}"
+            );
+            let (d, h) = handles[i];
+            ok!(d.close(h));
+        }
+        let gone = wait_for(std::time::Duration::from_secs(2), || !exists());
+        check!(gone, "outlives its last handle, in the order {order:?}");
+        for h in others {
+            ok!(a.close(h));
+        }
+    }
+    Ok(())
+}
+
 /// The memory really comes back.
 fn no_leak() -> Res {
     let round = || -> Res {
@@ -674,6 +729,7 @@ fn main() -> std::process::ExitCode {
         kernel_access,
         huge_faults,
         close,
+        several_handles,
         no_leak,
         labels,
         label_at_edge,

@@ -14,7 +14,8 @@ use gpu::{
     gpu_side, parts_beside_others, reclaimed_while_idle, slot_restores, sparse, use_evicted,
 };
 use memory::{
-    claim_restores, cpu_fault_restores, cycles, many_small, memory_comes_free, never_touched, twice,
+    claim_restores, cpu_fault_restores, cycles, handles_closed_before, many_small,
+    memory_comes_free, never_touched, twice,
 };
 use scale::parts_are_linear;
 use swap::{
@@ -36,6 +37,7 @@ fn main() -> std::process::ExitCode {
         swapoff_after,
         use_evicted,
         never_touched,
+        handles_closed_before,
         sparse,
         many_small,
         gpu_side,

@@ -135,6 +135,44 @@ pub fn twice() -> Res {
 }
 
 /// Buffers that nothing has filled yet.
+/// Buffers that only a handle keeps are found, whichever handles were closed before, and in which
+/// order.
+pub fn handles_closed_before() -> Res {
+    need()?;
+    let d = ok!(Dev::open());
+    let n = 61;
+    let mut handles = Vec::new();
+    for i in 0..n {
+        let h = ok!(d.bo(PAGE, BO_WB_MMAP, 0));
+        ok!(d.label(h, &format!("e2e-handle-{i}")));
+        pattern::fill(&ok!(d.mmap(h, PAGE)), i);
+        handles.push(h);
+    }
+    // 7 is no divisor of their number: these are all different, and in no order.
+    let order: Vec<u64> = (0..n).map(|i| i * 7 % n).collect();
+    let (closed, kept) = order.split_at(30);
+    for &i in closed {
+        ok!(d.close(handles[i as usize]));
+    }
+    ok!(reclaim(getpid()));
+    let gems = Gems::read()?;
+    for i in 0..n {
+        let label = format!("e2e-handle-{i}");
+        let found = gems.bos.iter().find(|b| b.label == label);
+        match found {
+            None => check!(closed.contains(&i), "{label} is not there"),
+            Some(g) => {
+                check!(kept.contains(&i), "{label} was closed, and is there: {g:?}");
+                eq!((g.resident, g.evictions), (0, 1));
+            }
+        }
+    }
+    for &i in kept {
+        pattern::check(&ok!(d.mmap(handles[i as usize], PAGE)), i)?;
+    }
+    Ok(())
+}
+
 pub fn never_touched() -> Res {
     need()?;
     let d = ok!(Dev::open());
