@@ -50,7 +50,7 @@ impl ObjectSet {
         } else {
             objects.iter().position(is_it)
         };
-        let (Some(place), Some(last)) = (place, objects.pop()) else {
+        let Some((place, last)) = place.and_then(|place| Some((place, objects.pop()?))) else {
             return;
         };
         // The last one fills the gap, unless it is the one.
