@@ -119,6 +119,10 @@ pub fn answer(shared: &Shared, request: &Request) -> Result<String, String> {
         Request::Mcu => Ok(shared.inspect(|gpu| {
             format!("mcu {:?} status {}\n", gpu.mcu.state(), gpu.mcu.status()).to_lowercase()
         })),
+        Request::Hang(work, hang) => {
+            shared.inspect(|gpu| gpu.hang(*work, *hang));
+            Ok(String::new())
+        }
     }
 }
 

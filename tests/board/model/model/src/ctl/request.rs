@@ -2,6 +2,7 @@
 
 //! Requests of the control socket and how they are written.
 
+use crate::device::hang::{Hang, Work};
 use crate::identity::AS_BLOCKS;
 use crate::mmu::fault::Kind;
 
@@ -47,6 +48,8 @@ pub enum Request {
     Counters,
     /// State of the microcontroller.
     Mcu,
+    /// Something hangs from now on, or does not any more.
+    Hang(Work, Hang),
 }
 
 /// Reads a number, hex with 0x or decimal.
@@ -72,6 +75,16 @@ fn kind(text: &str) -> Result<Kind, String> {
         "x" => Ok(Kind::Execute),
         _ => Err(format!("{text:.40} is not r, w or x")),
     }
+}
+
+/// `on`, `off`, or for how many milliseconds the next one hangs, which only commands can.
+fn hang(work: Work, text: &str) -> Result<Hang, String> {
+    Ok(match text {
+        "on" => Hang::Always,
+        "off" => Hang::No,
+        _ if work != Work::As => return Err(format!("{text:.40} is not on or off")),
+        _ => Hang::Once(length(text, 60_000)? * 1_000_000),
+    })
 }
 
 fn length(text: &str, max: u64) -> Result<u64, String> {
@@ -140,6 +153,10 @@ impl Request {
             ["pmem", pa, len] => Self::Pmem(number(pa)?, length(len, MAX_BYTES)?),
             ["counters"] => Self::Counters,
             ["mcu"] => Self::Mcu,
+            ["hang", what, how] => {
+                let work = Work::of(what).ok_or_else(|| format!("{what:.40} cannot hang"))?;
+                Self::Hang(work, hang(work, how)?)
+            }
             [] => return Err("empty request".into()),
             [name, ..] => return Err(format!("{name:.40}: unknown request or wrong arguments")),
         })
@@ -169,6 +186,14 @@ mod tests {
         );
         assert_eq!(parse("tlb"), Request::Tlb(None));
         assert_eq!(parse("violations clear"), Request::ViolationsClear);
+        assert_eq!(
+            parse("hang flush on"),
+            Request::Hang(Work::Flush, Hang::Always)
+        );
+        assert_eq!(
+            parse("hang as 5"),
+            Request::Hang(Work::As, Hang::Once(5_000_000))
+        );
     }
 
     #[test]
@@ -190,6 +215,10 @@ mod tests {
             "hash 0 0 7",
             "fill 0 0 8",
             "violations please",
+            "hang",
+            "hang mcu on",
+            "hang flush 5",
+            "hang as 60001",
         ] {
             assert!(Request::parse(line).is_err(), "{line:?}");
         }

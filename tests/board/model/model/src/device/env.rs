@@ -3,6 +3,7 @@
 //! What every block of the device shares.
 
 use super::caches::Caches;
+use super::hang::Hangs;
 use crate::clock::{Clock, Timing};
 use crate::counters::Counters;
 use crate::identity::Identity;
@@ -33,6 +34,8 @@ pub struct Env {
     pub gpu_irq: IrqBlock,
     /// Caches.
     pub caches: Caches,
+    /// What the hardware does not do any more.
+    pub hangs: Hangs,
     /// The L2 is powered and ready.
     pub l2_on: bool,
     /// An UNLOCK happened: stalled accesses may go on.
@@ -55,6 +58,7 @@ impl Env {
             mmu_irq: IrqBlock::default(),
             gpu_irq: IrqBlock::default(),
             caches: Caches::default(),
+            hangs: Hangs::default(),
             l2_on: false,
             unlocked: false,
             verbose: false,

@@ -4,6 +4,7 @@
 
 pub mod caches;
 pub mod env;
+pub mod hang;
 pub mod power;
 
 use crate::clock::{Clock, Timing};
@@ -16,6 +17,7 @@ use crate::regs::{self, gpu, irq, Access, Place};
 use crate::violations::Violation;
 use caches::FlushModes;
 use env::Env;
+use hang::{Hang, Work};
 use power::Power;
 
 /// A GPU.
@@ -79,25 +81,37 @@ impl Gpu {
 
     /// When [`Self::advance`] has something to do next.
     pub fn deadline(&self) -> Option<u64> {
+        let due = |work, at: Option<u64>| at.filter(|_| !self.env.hangs.is(work));
         [
-            self.env.caches.deadline(),
-            self.power.deadline(),
-            self.reset_done,
+            due(Work::Flush, self.env.caches.deadline()),
+            due(Work::Power, self.power.deadline()),
+            due(Work::Reset, self.reset_done),
         ]
         .into_iter()
         .flatten()
         .min()
     }
 
+    /// Makes something hang, or lets it go on.
+    pub fn hang(&mut self, work: Work, hang: Hang) {
+        self.env.hangs.set(work, hang);
+        if work == Work::As && hang == Hang::No {
+            self.mmu.let_go();
+        }
+        self.advance();
+    }
+
     /// Ends what should be over by now.
     pub fn advance(&mut self) {
         let now = self.env.clock.now();
-        if self.env.caches.finish(now) {
+        if !self.env.hangs.is(Work::Flush) && self.env.caches.finish(now) {
             self.env.counters.inc(Counter::Flush);
             self.env.gpu_irq.raise(gpu::INT_CLEAN_CACHES_COMPLETED);
         }
-        self.power.advance(&mut self.env, now);
-        if self.reset_done.is_some_and(|at| at <= now) {
+        if !self.env.hangs.is(Work::Power) {
+            self.power.advance(&mut self.env, now);
+        }
+        if !self.env.hangs.is(Work::Reset) && self.reset_done.is_some_and(|at| at <= now) {
             self.reset_done = None;
             self.env.counters.inc(Counter::Reset);
             self.env.gpu_irq.raise(gpu::INT_RESET_COMPLETED);

@@ -2,6 +2,7 @@
 
 //! Tests of the register window.
 
+use super::hang::{Hang, Work};
 use crate::irq::Line;
 use crate::testing::{leaf, Bench, FLUSH_ALL};
 use crate::violations::Violation as V;
@@ -151,4 +152,61 @@ fn dump_has_every_register_once() {
     assert_eq!(offsets.len(), dump.len());
     let l2 = dump.iter().find(|(name, ..)| name == "L2_READY");
     assert_eq!(l2.map(|(_, _, value)| *value), Some(1));
+}
+
+#[test]
+fn what_hangs_has_no_effect_and_does_not_end() {
+    let mut b = Bench::powered();
+    let root = b.enable(1);
+    let status = Bench::as_reg(1, 0x28);
+    for work in [Work::As, Work::Flush] {
+        b.gpu.hang(work, Hang::Always);
+    }
+    b.write64(Bench::as_reg(1, 0x30), 1);
+    b.write(Bench::as_reg(1, 0x18), 1);
+    b.write(0x30, FLUSH_ALL);
+    b.sleep();
+    assert_eq!(b.read(status), 1);
+    assert_eq!(b.read(0x20) & (1 << 17), 0);
+    assert_eq!(b.gpu.deadline(), None, "nothing to wait for");
+    let space = b.gpu.mmu.space(&b.gpu.env, 1).unwrap();
+    assert_eq!(space.root(), Some(root), "still enabled");
+    for work in [Work::As, Work::Flush] {
+        b.gpu.hang(work, Hang::No);
+    }
+    assert_eq!(b.read(status), 0);
+    assert_eq!(b.read(0x20) & (1 << 17), 1 << 17);
+    b.clean();
+}
+
+#[test]
+fn power_and_reset_hang() {
+    let mut b = Bench::powered();
+    b.gpu.hang(Work::Power, Hang::Always);
+    b.gpu.hang(Work::Reset, Hang::Always);
+    b.write(0x1e0, 1);
+    b.write(0x30, 0x101);
+    b.sleep();
+    assert_eq!(b.read(0x20) & 0x100, 0);
+    assert_eq!(b.gpu.deadline(), None);
+    b.gpu.hang(Work::Reset, Hang::No);
+    assert_eq!(b.read(0x20) & 0x100, 0x100);
+    b.clean();
+}
+
+#[test]
+fn one_command_hangs_for_a_while() {
+    let mut b = Bench::powered();
+    let root = b.enable(1);
+    b.gpu.hang(Work::As, Hang::Once(1_000));
+    b.write64(Bench::as_reg(1, 0x30), 1);
+    b.write(Bench::as_reg(1, 0x18), 1);
+    assert_eq!(b.read(Bench::as_reg(1, 0x28)), 1);
+    b.sleep();
+    assert_eq!(b.read(Bench::as_reg(1, 0x28)), 0);
+    let live = |b: &Bench| b.gpu.mmu.space(&b.gpu.env, 1).unwrap().root();
+    assert_eq!(live(&b), Some(root), "it had no effect");
+    b.write(Bench::as_reg(1, 0x18), 1);
+    assert_eq!(live(&b), None);
+    b.clean();
 }

@@ -11,6 +11,7 @@ pub mod walk;
 
 use crate::counters::Counter;
 use crate::device::env::Env;
+use crate::device::hang::Work;
 use crate::identity::AS_BLOCKS;
 use crate::regs::aspace as reg;
 use crate::violations::Violation;
@@ -151,6 +152,12 @@ impl Mmu {
         if command != Command::Nop && !env.l2_on {
             env.violation(Violation::L2Off, || format!("AS{n} command {command:?}"));
         }
+        if command != Command::Nop {
+            if let Some(until) = env.hangs.begin(Work::As, now) {
+                self.spaces[n].set_busy(until);
+                return;
+            }
+        }
         if command == Command::Update {
             self.check_shared_root(env, n);
         }
@@ -186,6 +193,15 @@ impl Mmu {
             env.violation(Violation::AsSharedRoot, || {
                 format!("AS{n} and AS{other} root {root:#x}")
             });
+        }
+    }
+
+    /// Commands that hang end.
+    pub fn let_go(&mut self) {
+        for space in &mut self.spaces {
+            if space.busy(u64::MAX - 1) {
+                space.set_busy(0);
+            }
         }
     }
 
