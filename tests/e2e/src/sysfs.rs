@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! The platform device and its attributes.
 
+use crate::drm::Dev;
 use crate::ktap::{Fail, Res};
-use crate::sys::{self, Result};
+use crate::sys::{self, wait_for, Result};
+use crate::*;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The folder of the platform driver.
 pub const DRIVER: &str = "/sys/bus/platform/drivers/panthor";
@@ -74,4 +77,52 @@ pub fn unbind(dev: &str) -> Result<()> {
 /// Binds the driver to the device.
 pub fn bind(dev: &str) -> Result<()> {
     sys::write_once(format!("{DRIVER}/bind"), dev.as_bytes()).map(|_| ())
+}
+
+/// The device's name; bound again when dropped.
+pub struct Bound(pub String);
+
+impl Bound {
+    /// Finds it.
+    pub fn new() -> Res<Bound> {
+        if let Ok(n) = device() {
+            return Ok(Bound(n));
+        }
+        // A case before this one was cut off while the driver was unbound.
+        for e in std::fs::read_dir("/sys/bus/platform/devices")
+            .map_err(|e| e.to_string())?
+            .flatten()
+        {
+            let n = e.file_name().to_string_lossy().into_owned();
+            if n.ends_with(".gpu") {
+                drop(Bound(n.clone()));
+                return Ok(Bound(n));
+            }
+        }
+        fail!("no device")
+    }
+
+    /// Unbinds the driver: there is no render node after that.
+    pub fn unbind(&self) -> Res {
+        ok!(unbind(&self.0));
+        err!(Dev::open().map(|_| ()), sys::ENODEV);
+        Ok(())
+    }
+
+    /// Binds the driver again: there is a render node after that.
+    pub fn bind(&self) -> Res {
+        ok!(bind(&self.0));
+        let there = wait_for(Duration::from_secs(10), || Dev::open().is_ok());
+        check!(there, "no render node after bind");
+        Ok(())
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        if device().is_err() {
+            let _ = bind(&self.0);
+            wait_for(Duration::from_secs(10), || Dev::open().is_ok());
+        }
+    }
 }

@@ -3,55 +3,11 @@
 
 use e2e::child::Child;
 use e2e::sys::*;
+use e2e::sysfs::Bound;
 use e2e::uapi::*;
 use e2e::*;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
-
-/// The device's name; bound again when dropped.
-struct Bound(String);
-
-impl Bound {
-    fn new() -> Res<Bound> {
-        if let Ok(n) = sysfs::device() {
-            return Ok(Bound(n));
-        }
-        // A case before this one was cut off while the driver was unbound.
-        for e in std::fs::read_dir("/sys/bus/platform/devices")
-            .map_err(|e| e.to_string())?
-            .flatten()
-        {
-            let n = e.file_name().to_string_lossy().into_owned();
-            if n.ends_with(".gpu") {
-                drop(Bound(n.clone()));
-                return Ok(Bound(n));
-            }
-        }
-        fail!("no device")
-    }
-
-    fn unbind(&self) -> Res {
-        ok!(sysfs::unbind(&self.0));
-        err!(Dev::open().map(|_| ()), ENODEV);
-        Ok(())
-    }
-
-    fn bind(&self) -> Res {
-        ok!(sysfs::bind(&self.0));
-        let there = wait_for(Duration::from_secs(10), || Dev::open().is_ok());
-        check!(there, "no render node after bind");
-        Ok(())
-    }
-}
-
-impl Drop for Bound {
-    fn drop(&mut self) {
-        if sysfs::device().is_err() {
-            let _ = sysfs::bind(&self.0);
-            wait_for(Duration::from_secs(10), || Dev::open().is_ok());
-        }
-    }
-}
 
 /// Something of everything works.
 fn works() -> Res {
