@@ -74,12 +74,14 @@ pub(crate) trait DriverGpuVm: Sized + Send + Sync + 'static {
     fn demand_of_cut(state: &mut Self::State, addr: u64) -> usize;
 
     /// The translations of a range are going to change: the GPU must not use them until
-    /// [`Self::end`].
+    /// [`Self::end`]. An error means that it may: nothing is changed.
     fn begin(op: &mut Op<'_, Self>, addr: u64, range: u64) -> Result;
 
     /// The change is complete: the GPU must use the new translations from now on.
     ///
-    /// An error means that the GPU may still use the old ones: memory behind them must stay.
+    /// An error means that the GPU may still use the old ones: memory behind them must stay. That
+    /// of mappings that were removed does so until an operation on the address space succeeds,
+    /// which must not be before the GPU is off.
     fn end(op: &mut Op<'_, Self>) -> Result;
 
     /// Makes translations for a new mapping, or one whose memory is back. After an error none

@@ -70,9 +70,12 @@ unsafe fn evict_from<T: DriverGpuVm>(
             ret = T::begin(&mut op, va.addr(), va.range());
             if ret.is_ok() {
                 T::unmap(&mut op, va.addr(), va.range());
-                va.set_evicted();
-                // Without a flush the GPU may still get at the pages: they must stay.
+                // Without a flush the GPU may still get at the pages: they must stay, now and
+                // whenever this is tried again.
                 ret = T::end(&mut op);
+                if ret.is_ok() {
+                    va.set_evicted();
+                }
             }
             ret.is_ok()
         });

@@ -12,6 +12,7 @@ use super::{
     DriverGpuVm, MapStep, Op, Part, RemapStep, Reserve,
 };
 use crate::kernel_ext::bindings;
+use core::{cell::Cell, ptr::NonNull};
 use kernel::{
     error::{from_result, to_result},
     prelude::*,
@@ -35,6 +36,8 @@ pub(super) struct Va<T: DriverGpuVm> {
     /// Whether the translations are gone because the memory is.
     evicted: Atomic<bool>,
     mapping: Option<T::Mapping>,
+    /// The next one in a chain of [`Removed`].
+    next: Cell<Option<NonNull<Self>>>,
 }
 
 impl<T: DriverGpuVm> Va<T> {
@@ -44,6 +47,7 @@ impl<T: DriverGpuVm> Va<T> {
             va: Opaque::zeroed(),
             evicted: Atomic::new(false),
             mapping: None,
+            next: Cell::new(None),
         }
     }
 
@@ -132,6 +136,49 @@ impl<T: DriverGpuVm> Va<T> {
     fn object(&self) -> *mut bindings::drm_gem_object {
         // SAFETY: As above.
         unsafe { (*self.va.get()).gem.obj }
+    }
+}
+
+/// Mappings that no address leads to any more. Their object is still related to the address space
+/// by them, which keeps its memory until the hardware knows that they are gone.
+///
+/// # Invariants
+///
+/// A chain of mappings that belong to us. Each is linked, and was removed from the tree of the
+/// address space.
+pub(super) struct Removed<T: DriverGpuVm>(Option<NonNull<Va<T>>>);
+
+impl<T: DriverGpuVm> Removed<T> {
+    /// None.
+    pub(super) fn new() -> Self {
+        Self(None)
+    }
+
+    /// Adds one.
+    ///
+    /// # Safety
+    ///
+    /// `va` is a linked mapping that was just removed from the tree of its address space, whose
+    /// operation lock is held.
+    unsafe fn push(&mut self, va: NonNull<Va<T>>) {
+        // SAFETY: The mapping is valid.
+        unsafe { va.as_ref() }.next.set(self.0);
+        // INVARIANT: The caller promises it.
+        self.0 = Some(va);
+    }
+
+    /// Takes one out, which is not linked any more.
+    ///
+    /// # Safety
+    ///
+    /// The operation lock of the address space is held.
+    unsafe fn pop(&mut self) -> Option<KBox<Va<T>>> {
+        let va = self.0?;
+        // INVARIANT: The rest of the chain.
+        // SAFETY: The mapping is ours.
+        self.0 = unsafe { va.as_ref() }.next.take();
+        // SAFETY: As above, by the type invariants.
+        Some(unsafe { unlink(va.as_ptr().cast()) })
     }
 }
 
@@ -322,11 +369,21 @@ impl<T: DriverGpuVm> GpuVm<T> {
             vas: &mut prealloc.vas,
             map,
             bound,
+            // What an operation kept for which the hardware did not do its part. If it does so now
+            // it is because there is no hardware any more.
+            removed: core::mem::replace(&mut *self.kept.lock(), Removed::new()),
         };
-        T::begin(&mut ctx.op, addr, range)?;
-        let ret = f(self.as_raw(), (&raw mut ctx).cast());
-        let ended = T::end(&mut ctx.op);
-        ret.and(ended)
+        let ret = T::begin(&mut ctx.op, addr, range).and_then(|()| {
+            let ret = f(self.as_raw(), (&raw mut ctx).cast());
+            let ended = T::end(&mut ctx.op);
+            // SAFETY: The operation lock is held.
+            while let Some(va) = ended.ok().and_then(|()| unsafe { ctx.removed.pop() }) {
+                Prealloc::put_va(ctx.vas, va);
+            }
+            ret.and(ended)
+        });
+        *self.kept.lock() = ctx.removed;
+        ret
     }
 }
 
@@ -345,6 +402,8 @@ struct Context<'a, T: DriverGpuVm> {
     /// The device is there. Without it there are no translations, and objects lose their memory at
     /// any time.
     bound: Option<Enter<'a>>,
+    /// Mappings that are gone when the operation has ended.
+    removed: Removed<T>,
 }
 
 impl<'a, T: DriverGpuVm> OpGuard<'a, T> {
@@ -551,7 +610,7 @@ where
                 T::unmap(&mut ctx.op, old.addr(), old.range());
             }
             bindings::drm_gpuva_unmap(op);
-            Prealloc::put_va(ctx.vas, unlink(op.va));
+            ctx.removed.push(NonNull::new_unchecked(op.va).cast());
             Ok(())
         })
     }

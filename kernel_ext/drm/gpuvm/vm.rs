@@ -11,7 +11,7 @@ use super::{
     evict,
     mappings::ObjectOf,
     ops,
-    ops::{OpGuard, Prealloc},
+    ops::{OpGuard, Prealloc, Removed},
     DriverGpuVm,
 };
 use crate::kernel_ext::{bindings, registry};
@@ -44,6 +44,9 @@ pub(crate) struct GpuVm<T: DriverGpuVm> {
     /// What operations left of what they set aside, for the next ones.
     #[pin]
     spare: SpinLock<Prealloc<T>>,
+    /// Mappings of an operation that did not end as it should. Changed under the operation lock.
+    #[pin]
+    pub(super) kept: SpinLock<Removed<T>>,
     resv: ARef<ResvObject>,
     /// The place in the list of all address spaces of the device.
     links: registry::Links<Self>,
@@ -84,6 +87,7 @@ where
                 vm: Opaque::zeroed(),
                 state <- new_mutex!(state, "GpuVm::state"),
                 spare <- new_spinlock!(Prealloc::new(), "GpuVm::spare"),
+                kept <- new_spinlock!(Removed::new(), "GpuVm::kept"),
                 resv,
                 links: registry::Links::new(),
                 data <- data,
