@@ -197,9 +197,11 @@ fn take_apart(dev: &PanthorDevice) {
 impl PanthorData {
     /// Leaves the GPU without power and silent.
     fn switch_off(&self) {
-        // It may not answer any more; what it does then is of no interest.
+        // It may not answer any more. With its L2 cache off, or after a reset, the GPU does not
+        // write to memory; clocks and supplies go next in any case.
         let _ = self.slots.suspend();
         let _ = self.gpu.suspend();
+        self.slots.powered_off();
     }
 }
 

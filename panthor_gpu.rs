@@ -304,7 +304,7 @@ impl Gpu {
 
     /// Makes a request and waits for its end.
     ///
-    /// `EIO` when an earlier one was given up and has not ended since.
+    /// `EIO` when it does not end in time, or an earlier one was given up and has not ended since.
     fn request(&self, requests: &Requests, cmd: GpuCommand, what: &str) -> Result {
         let _caller = requests.caller.lock();
 
@@ -335,7 +335,7 @@ impl Gpu {
         }
 
         dev_err!(&*self.dev, "{} does not end\n", what);
-        Err(ETIMEDOUT)
+        Err(EIO)
     }
 
     /// Ends the pending request if its event has come.

@@ -31,6 +31,9 @@ pub(crate) fn show_resident(dev: &PanthorDevice, m: &SeqFile) -> Result {
                 SeatState::Idle(slot) => {
                     seq_print!(m, "{tgid} {id} as={slot} active=0 root=0x{root:x}\n")
                 }
+                SeatState::Lost(slot) => {
+                    seq_print!(m, "{tgid} {id} as={slot} active=0 root=0x{root:x}\n")
+                }
                 SeatState::Active(slot, users) => {
                     seq_print!(m, "{tgid} {id} as={slot} active={users} root=0x{root:x}\n")
                 }

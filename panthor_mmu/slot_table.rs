@@ -35,13 +35,18 @@ enum Slot<T> {
         /// How many times it was acquired, at least 1.
         users: u32,
     },
+    /// The hardware could not be made to leave its occupant alone. Nobody gets the slot any more.
+    Lost {
+        /// The occupant.
+        who: T,
+    },
 }
 
 impl<T> Slot<T> {
     fn occupant(&self) -> Option<&T> {
         match self {
             Slot::Unusable | Slot::Free => None,
-            Slot::Idle { who, .. } | Slot::Active { who, .. } => Some(who),
+            Slot::Idle { who, .. } | Slot::Active { who, .. } | Slot::Lost { who } => Some(who),
         }
     }
 }
@@ -55,6 +60,8 @@ pub(crate) enum SeatState {
     Idle(usize),
     /// In this slot, with this number of users.
     Active(usize, u32),
+    /// In this slot, which the hardware did not let go of.
+    Lost(usize),
 }
 
 /// What had to be done to give somebody a slot.
@@ -107,6 +114,7 @@ impl<T: Occupant> SlotTable<T> {
         match position {
             Some((i, Slot::Idle { .. })) => SeatState::Idle(i),
             Some((i, Slot::Active { users, .. })) => SeatState::Active(i, *users),
+            Some((i, Slot::Lost { .. })) => SeatState::Lost(i),
             _ => SeatState::NoSlot,
         }
     }
@@ -117,7 +125,7 @@ impl<T: Occupant> SlotTable<T> {
     }
 
     /// Gives `who` a slot and counts it as a user: its own one, else the lowest free one, else the
-    /// one that has been idle for longest. `EBUSY` when all are in use.
+    /// one that has been idle for longest. `EBUSY` when all are in use, `EIO` when its own is lost.
     pub(crate) fn acquire(&mut self, who: &T) -> Result<(usize, Acquired<T>)> {
         let index = self
             .position(who)
@@ -128,6 +136,7 @@ impl<T: Occupant> SlotTable<T> {
 
         let users = match slot {
             Slot::Active { users, .. } => users.checked_add(1).ok_or(EOVERFLOW)?,
+            Slot::Lost { .. } => return Err(EIO),
             _ => 1,
         };
         let before = core::mem::replace(
@@ -144,7 +153,7 @@ impl<T: Occupant> SlotTable<T> {
                 Slot::Active { .. } => Acquired::Shared,
                 Slot::Idle { who: other, .. } if other.is(who) => Acquired::Resumed,
                 Slot::Idle { who: other, .. } => Acquired::Evicted(other),
-                Slot::Free | Slot::Unusable => Acquired::Taken,
+                Slot::Free | Slot::Unusable | Slot::Lost { .. } => Acquired::Taken,
             },
         ))
     }
@@ -176,13 +185,20 @@ impl<T: Occupant> SlotTable<T> {
         Some(index)
     }
 
+    /// The hardware does not let go of the slot: it stays with `who`, who is or was its occupant.
+    pub(crate) fn lose(&mut self, slot: usize, who: T) {
+        if let Some(slot) = self.slots.get_mut(slot) {
+            *slot = Slot::Lost { who };
+        }
+    }
+
     /// Makes the occupant of a slot leave it.
     pub(crate) fn vacate(&mut self, slot: usize) -> Option<T> {
         let slot = self.slots.get_mut(slot)?;
 
         slot.occupant()?;
         match core::mem::replace(slot, Slot::Free) {
-            Slot::Idle { who, .. } | Slot::Active { who, .. } => Some(who),
+            Slot::Idle { who, .. } | Slot::Active { who, .. } | Slot::Lost { who } => Some(who),
             Slot::Free | Slot::Unusable => None,
         }
     }

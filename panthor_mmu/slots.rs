@@ -8,6 +8,14 @@
 //!
 //! Errors `ENODEV` of the registers mean that the device is gone, and the slots with it: what was
 //! to be undone is then counted as done.
+//!
+//! # Hardware that does not answer
+//!
+//! An address space that cannot be disabled, or what it has written not be flushed, is *lost*
+//! ([`SeatState::Lost`]): the GPU may go on to use its tables and the memory behind them. That is
+//! remembered, so that nobody takes the absence of a slot for the absence of the hardware, and
+//! nobody waits for it once more: every operation on such an address space is `EIO` at once. Its
+//! slot is given to nobody. The end of it is the GPU without power, when the driver is unbound.
 
 use super::{
     region::LockRegion,
@@ -153,7 +161,8 @@ impl AsSlots {
         self.irq.resume(self.present)
     }
 
-    /// Disables all slots, for good, and stops listening.
+    /// Disables all slots, for good, and stops listening. Those that cannot be disabled keep their
+    /// address spaces until [`Self::powered_off`].
     pub(crate) fn suspend(&self) -> Result {
         let mut result = Ok(());
 
@@ -162,10 +171,8 @@ impl AsSlots {
 
             table.closed = true;
             for slot in 0..MAX_SLOTS {
-                if let Some(seat) = table.seats.vacate(slot) {
-                    let locked = seat.state.access(&table).locked.is_some();
-
-                    result = result.and(self.disable(slot, locked));
+                if let Some(seat) = table.seats.occupant(slot).cloned() {
+                    result = result.and(self.take_slot(&mut table, &seat));
                 }
             }
         }
@@ -173,11 +180,20 @@ impl AsSlots {
         result.and(self.irq.suspend())
     }
 
+    /// The GPU has no power any more: nothing is left in any slot.
+    pub(crate) fn powered_off(&self) {
+        let mut table = self.table.lock();
+
+        for slot in 0..MAX_SLOTS {
+            table.seats.vacate(slot);
+        }
+    }
+
     /// Gives the address space a slot where it is active, and returns the number of the slot.
     ///
     /// The caller holds the operation lock of the address space. Every call is to be matched by one
-    /// of [`Self::deactivate()`]. `EBUSY` when all slots are
-    /// active, `ENODEV` when the device is going away.
+    /// of [`Self::deactivate()`]. `EBUSY` when all slots are active, `EIO` when the hardware does
+    /// not answer, `ENODEV` when the device is going away.
     pub(crate) fn activate(&self, seat: &Arc<Seat>, cfg: &AsConfig) -> Result<u32> {
         let mut table = self.table.lock();
 
@@ -195,10 +211,10 @@ impl AsSlots {
             Acquired::Evicted(other) => {
                 let locked = other.state.access(&table).locked.is_some();
 
-                if let Err(err) = self.disable_for_reuse(slot, locked) {
-                    // The one who left may free its tables.
+                if let Err(err) = unless_gone(self.disable_for_reuse(slot, locked)) {
+                    // It goes no further, but what it has written is not where it should be.
                     let _ = self.configure(slot, &AsConfig::UNMAPPED);
-                    table.seats.remove(seat);
+                    self.lose(&mut table, slot, &other);
                     return Err(err);
                 }
                 true
@@ -209,8 +225,8 @@ impl AsSlots {
             let locked = seat.state.access(&table).locked;
 
             if let Err(err) = self.enable(slot, cfg, locked) {
-                let _ = self.disable(slot, false);
-                table.seats.remove(seat);
+                // How much of it the hardware has taken over is not known.
+                let _ = self.take_slot(&mut table, seat);
                 return Err(err);
             }
             seat.faulty.store(false, Relaxed);
@@ -226,31 +242,54 @@ impl AsSlots {
         self.table.lock().seats.release(seat);
     }
 
-    /// Makes the address space leave its slot, if it has one, whatever its users.
+    /// Makes the address space leave its slot, if it has one, whatever its users. `EIO` when the
+    /// hardware does not let go of it: it is lost then, and so it stays.
     ///
     /// To be called before the translation tables are freed.
     pub(crate) fn unbind(&self, seat: &Arc<Seat>) -> Result {
-        let mut table = self.table.lock();
-        let Some(slot) = table.seats.remove(seat) else {
-            return Ok(());
-        };
-        let locked = seat.state.access(&table).locked.is_some();
+        self.take_slot(&mut self.table.lock(), seat)
+    }
 
-        unless_gone(self.disable(slot, locked))
+    /// [`Self::unbind`] under the lock.
+    fn take_slot(&self, table: &mut Table, seat: &Arc<Seat>) -> Result {
+        let slot = match table.seats.state(seat) {
+            SeatState::NoSlot => return Ok(()),
+            SeatState::Lost(_) => return Err(EIO),
+            SeatState::Idle(slot) | SeatState::Active(slot, _) => slot,
+        };
+        let locked = seat.state.access(table).locked.is_some();
+
+        if unless_gone(self.disable(slot, locked)).is_err() {
+            self.lose(table, slot, seat);
+            return Err(EIO);
+        }
+        table.seats.remove(seat);
+        Ok(())
+    }
+
+    /// The hardware does not let go of an address space.
+    fn lose(&self, table: &mut Table, slot: usize, seat: &Arc<Seat>) {
+        table.seats.lose(slot, seat.clone());
+        dev_err!(
+            &*self.dev,
+            "AS{}: cannot be disabled and flushed; its memory stays until the driver is unbound\n",
+            slot
+        );
     }
 
     /// Stalls accesses of the GPU to a range of addresses whose translations are about to change.
     ///
     /// When another range is locked already, the lock is widened to hold both. An address space
     /// that is in no slot is not accessed, and does not get one meanwhile: the caller holds its
-    /// operation lock, up to [`Self::unlock_region`].
+    /// operation lock, up to [`Self::unlock_region`]. `EIO` for one that is lost, or when the
+    /// hardware does not answer: its accesses are not stalled.
     pub(crate) fn lock_region(&self, seat: &Arc<Seat>, start: u64, size: u64) -> Result {
         let region = LockRegion::new(start, size).ok_or(EINVAL)?;
         if !seat.seated.load(Relaxed) {
             return Ok(());
         }
         let mut table = self.table.lock();
-        let slot = Self::slot_of(&table, seat);
+        let slot = Self::slot_of(&table, seat)?;
         let data = seat.state.access_mut(&mut table);
 
         let (region, is_new) = match data.locked {
@@ -268,13 +307,14 @@ impl AsSlots {
         Ok(())
     }
 
-    /// Makes the changes of the translations known to the GPU, and lets it go on.
+    /// Makes the changes of the translations known to the GPU, and lets it go on. `EIO` as for
+    /// [`Self::lock_region`]: it may still use the old ones.
     pub(crate) fn unlock_region(&self, seat: &Arc<Seat>) -> Result {
         if !seat.seated.load(Relaxed) {
             return Ok(());
         }
         let mut table = self.table.lock();
-        let slot = Self::slot_of(&table, seat);
+        let slot = Self::slot_of(&table, seat)?;
 
         if seat.state.access_mut(&mut table).locked.take().is_none() {
             return Ok(());
@@ -293,11 +333,12 @@ impl AsSlots {
         self.table.lock().seats.state(seat)
     }
 
-    /// The slot that a seat is in.
-    fn slot_of(table: &Table, seat: &Arc<Seat>) -> Option<usize> {
+    /// The slot that a seat is in. `EIO` when it is lost.
+    fn slot_of(table: &Table, seat: &Arc<Seat>) -> Result<Option<usize>> {
         match table.seats.state(seat) {
-            SeatState::NoSlot => None,
-            SeatState::Idle(slot) | SeatState::Active(slot, _) => Some(slot),
+            SeatState::NoSlot => Ok(None),
+            SeatState::Idle(slot) | SeatState::Active(slot, _) => Ok(Some(slot)),
+            SeatState::Lost(_) => Err(EIO),
         }
     }
 
@@ -318,6 +359,10 @@ impl AsSlots {
         let Some(seat) = table.seats.occupant(slot) else {
             return self.disable(slot, false);
         };
+        if Self::slot_of(&table, seat).is_err() {
+            // It was tried before.
+            return self.irq.disable(fault_event(slot));
+        }
         let locked = seat.state.access(&table).locked;
 
         seat.faulty.store(true, Relaxed);
@@ -330,7 +375,7 @@ impl AsSlots {
         }
     }
 
-    /// Waits for the end of a command.
+    /// Waits for the end of a command. `EIO` when it does not end in time.
     fn wait_idle(&self, slot: usize) -> Result {
         self.regs
             .wait_until(
@@ -339,10 +384,12 @@ impl AsSlots {
                 Delta::from_micros(COMMAND_POLL_US),
                 Delta::from_millis(COMMAND_TIMEOUT_MS),
             )
-            .inspect_err(|err| {
-                if *err != ENODEV {
-                    dev_err!(&*self.dev, "AS{}: a command does not end\n", slot);
+            .map_err(|err| {
+                if err == ENODEV {
+                    return err;
                 }
+                dev_err!(&*self.dev, "AS{}: a command does not end\n", slot);
+                EIO
             })
     }
 

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     kernel_ext::{
-        drm::gpuvm::{DriverGpuVm, GpuVm, MapStep, Op, Part, RemapStep, Reserve},
+        drm::gpuvm::{DriverGpuVm, GpuVm, MapStep, Op, Part, Prealloc, RemapStep, Reserve},
         io_pgtable::{self, Demand, PageTable, TableReserve, BLOCK},
         registry::Registry,
         swap,
@@ -39,18 +39,32 @@ pub(crate) struct Space {
 pub(crate) enum Tables {
     /// There are page tables, and the GPU may use them.
     Live(PageTable),
-    /// An operation failed half-way: the mappings are what they are, there will be no new ones.
+    /// An operation failed half-way, or the hardware did not answer: the mappings are what they
+    /// are, there will be no new ones.
     Unusable(PageTable),
+    /// The hardware does not let go of the address space: as long as the GPU has power it may use
+    /// the tables, and the memory that they lead to, now or did before an operation that failed.
+    /// No mapping is changed until then, so that all of it stays.
+    Lost(LostTables),
     /// The VM was destroyed, or the device is gone.
     Gone,
 }
 
+/// Page tables that the hardware does not let go of.
+pub(crate) struct LostTables {
+    _table: PageTable,
+    /// What was taken out of them by the operation that found it out.
+    _removed: TableReserve,
+    /// A VM that was destroyed keeps itself, with all that is mapped in it.
+    destroyed: Option<ARef<VmSpace>>,
+}
+
 impl Tables {
-    /// The tables, if there are any.
+    /// The tables, if there are any that may be changed.
     pub(super) fn any(&mut self) -> Option<&mut PageTable> {
         match self {
             Self::Live(table) | Self::Unusable(table) => Some(table),
-            Self::Gone => None,
+            Self::Lost(_) | Self::Gone => None,
         }
     }
 
@@ -58,7 +72,7 @@ impl Tables {
     fn live(&mut self) -> Result<&mut PageTable> {
         match self {
             Self::Live(table) => Ok(table),
-            Self::Unusable(_) | Self::Gone => Err(EINVAL),
+            Self::Unusable(_) | Self::Lost(_) | Self::Gone => Err(EINVAL),
         }
     }
 
@@ -66,7 +80,19 @@ impl Tables {
     pub(super) fn declare_unusable(&mut self) {
         *self = match core::mem::replace(self, Self::Gone) {
             Self::Live(table) | Self::Unusable(table) => Self::Unusable(table),
-            Self::Gone => Self::Gone,
+            other => other,
+        };
+    }
+
+    /// The hardware does not let go of them, nor of what was `removed` just now.
+    fn lose(&mut self, removed: &mut TableReserve) {
+        *self = match core::mem::replace(self, Self::Gone) {
+            Self::Live(table) | Self::Unusable(table) => Self::Lost(LostTables {
+                _table: table,
+                _removed: core::mem::take(removed),
+                destroyed: None,
+            }),
+            other => other,
         };
     }
 }
@@ -100,27 +126,75 @@ impl Space {
 }
 
 impl VmSpace {
-    /// What the hardware needs to know to use the page tables. `ENODEV` when there are none.
+    /// What the hardware needs to know to use the page tables. `ENODEV` when there are none, `EIO`
+    /// when it does not let go of them.
     pub(super) fn config(&self, tables: &mut Tables) -> Result<AsConfig> {
+        let table = match tables {
+            Tables::Live(table) | Tables::Unusable(table) => table,
+            Tables::Lost(_) => return Err(EIO),
+            Tables::Gone => return Err(ENODEV),
+        };
         Ok(AsConfig {
-            transtab: tables.any().ok_or(ENODEV)?.root(),
+            transtab: table.root(),
             memattr: self.memattr,
             transcfg: transcfg(self.dev().info.va_bits(), self.dev().info.is_coherent()),
         })
     }
 
-    /// Takes page tables and hardware slot away, for good.
-    pub(super) fn detach_device(&self) {
-        let mut guard = self.lock();
-        if let Err(e) = self.dev().slots.unbind(&self.seat) {
+    /// Takes page tables and hardware slot away, for good. `EIO` when the hardware does not let go
+    /// of them.
+    fn detach(&self, tables: &mut Tables) -> Result {
+        if let Err(err) = self.dev().slots.unbind(&self.seat) {
+            tables.lose(&mut TableReserve::default());
+            return Err(err);
+        }
+        *tables = Tables::Gone;
+        Ok(())
+    }
+
+    /// Takes all mappings of an address space without tables away.
+    fn unmap_all(&self) {
+        let range = 1 << self.dev().info.va_bits();
+        // Nothing is cut, so that nothing is allocated.
+        if let Err(e) = self.unmap(0, range, &mut Prealloc::new()) {
             dev_err!(
                 self.dev().parent(),
-                "address space cannot be disabled: {:?}\n",
+                "mappings of a VM cannot be removed: {:?}\n",
                 e
             );
         }
-        *guard.state() = Tables::Gone;
+        self.clean_up();
     }
+}
+
+/// Takes all mappings away and makes sure that there are no new ones. What else refers to the
+/// address space may go on to do so.
+///
+/// When the hardware does not let go of it, that is put off until the GPU is off.
+pub(super) fn destroy(space: &ARef<VmSpace>) {
+    // First, so that a VM_BIND that is on its way cannot map anything behind our back, and
+    // that nothing of what follows can fail: there is no hardware in it any more.
+    {
+        let mut guard = space.lock();
+        if space.detach(guard.state()).is_err() {
+            if let Tables::Lost(lost) = guard.state() {
+                lost.destroyed = Some(space.clone());
+            }
+            return;
+        }
+    }
+    space.unmap_all();
+}
+
+/// The hardware does not do as it is told: takes the address space away from it. The VM cannot be
+/// used any more. `EIO` when that does not work either.
+fn take_away(op: &mut Op<'_, Space>) -> Result {
+    op.state.declare_unusable();
+    op.vm
+        .dev()
+        .slots
+        .unbind(&op.vm.seat)
+        .inspect_err(|_| op.state.lose(op.reserve))
 }
 
 /// What AS_TRANSCFG gets for page tables of the format that [`PageTable`] has.
@@ -250,7 +324,20 @@ impl DriverGpuVm for Space {
     }
 
     fn release(vm: &VmSpace) {
-        vm.detach_device();
+        // Either the GPU is off, or nobody refers to the address space any more, which means that
+        // it was not lost when it was destroyed: nothing of what follows can fail.
+        let destroyed = {
+            let mut guard = vm.lock();
+            let destroyed = match guard.state() {
+                Tables::Lost(lost) => lost.destroyed.take(),
+                _ => None,
+            };
+            let _ = vm.detach(guard.state());
+            destroyed
+        };
+        if let Some(vm) = destroyed {
+            vm.unmap_all();
+        }
     }
 
     fn offset(flags: MapFlags, addr: u64, linear: u64) -> u64 {
@@ -288,22 +375,18 @@ impl DriverGpuVm for Space {
     }
 
     fn begin(op: &mut Op<'_, Self>, addr: u64, range: u64) -> Result {
-        op.vm.dev().slots.lock_region(&op.vm.seat, addr, range)
+        let slots = &op.vm.dev().slots;
+        match slots.lock_region(&op.vm.seat, addr, range) {
+            Err(err) if err != EINVAL => take_away(op),
+            result => result,
+        }
     }
 
     fn end(op: &mut Op<'_, Self>) -> Result {
         let slots = &op.vm.dev().slots;
-        slots.unlock_region(&op.vm.seat).or_else(|e| {
-            // The GPU may still use the old translations, and with them memory that is about to
-            // be given up: take the address space away from it.
-            dev_err!(
-                op.vm.dev().parent(),
-                "flush of an address space failed: {:?}\n",
-                e
-            );
-            op.state.declare_unusable();
-            slots.unbind(&op.vm.seat)
-        })
+        // The GPU may still use the old translations, and with them memory that is about to be
+        // given up.
+        slots.unlock_region(&op.vm.seat).or_else(|_| take_away(op))
     }
 
     fn map(op: &mut Op<'_, Self>, step: &MapStep<'_, Self>) -> Result {

@@ -5,13 +5,10 @@
 
 use super::{
     slots::SeatState,
-    space::{Space, Tables, VmSpace},
+    space::{self, Space, Tables, VmSpace},
     va_split,
 };
-use crate::{
-    kernel_ext::drm::{exec::Exec, gpuvm::Prealloc},
-    PanthorDevice,
-};
+use crate::{kernel_ext::drm::exec::Exec, PanthorDevice};
 use kernel::{
     new_mutex,
     prelude::*,
@@ -78,27 +75,14 @@ impl Vm {
     pub(crate) fn status(&self) -> VmStatus {
         match self.space.lock().state() {
             Tables::Live(_) => VmStatus::Usable,
-            Tables::Unusable(_) | Tables::Gone => VmStatus::Unusable,
+            Tables::Unusable(_) | Tables::Lost(_) | Tables::Gone => VmStatus::Unusable,
         }
     }
 
     /// Takes all mappings away and makes sure that there are no new ones. What else refers to the
     /// VM may go on to do so.
     pub(super) fn destroy(&self) {
-        // First, so that a VM_BIND that is on its way cannot map anything behind our back, and
-        // that nothing of what follows can fail: there is no hardware in it any more.
-        self.space.detach_device();
-
-        let range = 1 << self.space.dev().info.va_bits();
-        // Nothing is cut, so that nothing is allocated.
-        if let Err(e) = self.space.unmap(0, range, &mut Prealloc::new()) {
-            dev_err!(
-                self.space.dev().parent(),
-                "mappings of a VM cannot be removed: {:?}\n",
-                e
-            );
-        }
-        self.space.clean_up();
+        space::destroy(&self.space);
     }
 
     /// Brings all memory of the VM back that was evicted, with its mappings: shared buffers as

@@ -83,8 +83,7 @@ pub(crate) trait DriverObject: Sized + Send + Sync + 'static {
 
 impl<D: Driver> Device<D> {
     /// Takes a device that goes away from its address spaces and objects, all of which may go on
-    /// to exist: nothing of theirs is mapped for DMA afterwards. In between, when no address space
-    /// is left to it, `power_off` switches it off.
+    /// to exist: nothing of theirs is mapped for DMA afterwards. `power_off` switches it off before.
     ///
     /// `EBUSY` when the device is registered.
     pub(crate) fn detach_memory(&self, power_off: impl FnOnce()) -> Result {
@@ -93,8 +92,10 @@ impl<D: Driver> Device<D> {
         if unsafe { (*self.as_raw()).registered } {
             return Err(EBUSY);
         }
-        <VmOf<D>>::registry(self).for_each(<VmOf<D>>::release);
+        // Before address spaces give up what the hardware uses, which may not do any more what it
+        // is told.
         power_off();
+        <VmOf<D>>::registry(self).for_each(<VmOf<D>>::release);
         D::Object::registry(self).for_each(|obj| {
             // SAFETY: The GPU is off. The device was unplugged, or never registered: there is no
             // section left in which somebody works with an object because its address space or a

@@ -110,6 +110,33 @@ mod tests {
     }
 
     #[test]
+    fn lost_slots_are_nobodys() -> Result {
+        let mut table = table();
+
+        for who in 1..=7 {
+            acquire(&mut table, who)?;
+        }
+        table.release(&2);
+        table.lose(2, 2);
+        assert_eq!(table.state(&2), SeatState::Lost(2));
+        assert_eq!(table.occupant(2), Some(&2));
+        // Neither by its occupant, nor by another one, nor by its users going.
+        assert_eq!(acquire(&mut table, 2), Err(EIO));
+        assert_eq!(acquire(&mut table, 8), Err(EBUSY));
+        table.release(&2);
+        assert_eq!(table.state(&2), SeatState::Lost(2));
+        // The one who was pushed out, and not the one who should have got the slot.
+        table.release(&5);
+        assert_eq!(acquire(&mut table, 8)?, (5, "evicted", 5));
+        table.lose(5, 5);
+        assert_eq!(table.state(&5), SeatState::Lost(5));
+        assert_eq!(table.state(&8), SeatState::NoSlot);
+        assert_eq!(table.vacate(5), Some(5));
+        assert_eq!(acquire(&mut table, 8)?, (5, "taken", 0));
+        Ok(())
+    }
+
+    #[test]
     fn removed_and_vacated_slots_are_free() -> Result {
         let mut table = table();
 
