@@ -308,6 +308,11 @@ impl Gpu {
     fn request(&self, requests: &Requests, cmd: GpuCommand, what: &str) -> Result {
         let _caller = requests.caller.lock();
 
+        // The end of one that was given up may have come, and not been handled yet.
+        if *requests.state.lock() == Request::Pending {
+            self.end_request(requests)?;
+        }
+
         {
             let mut state = requests.state.lock();
 
