@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! Memory cgroups of the tests' own.
 
-use crate::ktap::Res;
+use crate::ktap::{Fail, Res};
 use crate::sys::{self, Result};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,6 +17,11 @@ impl Cgroup {
     /// Makes one below the root.
     pub fn new(name: &str) -> Result<Cgroup> {
         Self::below(PathBuf::from(ROOT), name)
+    }
+
+    /// The same; skips the case where it cannot be made.
+    pub fn need(name: &str) -> Res<Cgroup> {
+        Self::new(name).map_err(|e| Fail::Skip(format!("no cgroup: {e}")))
     }
 
     /// Makes one below this one, which may have no processes of its own then.

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! Capabilities, namespaces and cgroups.
+//! Capabilities and namespaces.
 
-use crate::sys::{self, cvt, Result};
-use std::path::PathBuf;
+use crate::sys::{cvt, Result};
 
 /// `CAP_SYS_NICE`.
 pub const CAP_SYS_NICE: u32 = 23;
@@ -38,46 +37,4 @@ pub fn new_pid_ns() -> Result<()> {
     // SAFETY: no memory involved.
     cvt(unsafe { libc::unshare(libc::CLONE_NEWPID) } as libc::c_long)?;
     Ok(())
-}
-
-/// A cgroup of the tests' own, removed when dropped (it must be empty then).
-pub struct Cgroup {
-    path: PathBuf,
-}
-
-impl Cgroup {
-    /// Makes one below the root with the memory controller.
-    pub fn new(name: &str) -> Result<Cgroup> {
-        let root = PathBuf::from("/sys/fs/cgroup");
-        sys::write_once(root.join("cgroup.subtree_control"), b"+memory")?;
-        let path = root.join(format!("{name}-{}", sys::getpid()));
-        std::fs::create_dir(&path)?;
-        Ok(Cgroup { path })
-    }
-
-    /// Moves a process into it.
-    pub fn add(&self, pid: i32) -> Result<()> {
-        self.set("cgroup.procs", &pid.to_string())
-    }
-
-    /// Moves a process back to the root group.
-    pub fn leave(pid: i32) -> Result<()> {
-        sys::write_once("/sys/fs/cgroup/cgroup.procs", pid.to_string().as_bytes()).map(|_| ())
-    }
-
-    /// Writes one of its files.
-    pub fn set(&self, file: &str, v: &str) -> Result<()> {
-        sys::write_once(self.path.join(file), v.as_bytes()).map(|_| ())
-    }
-
-    /// Reads one of its files.
-    pub fn get(&self, file: &str) -> Result<String> {
-        sys::read_text(self.path.join(file))
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir(&self.path);
-    }
 }

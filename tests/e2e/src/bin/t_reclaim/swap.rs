@@ -149,10 +149,7 @@ pub fn claim_enomem() -> Res {
     if !ktap::patched() {
         skip!("without the addition nothing is on swap");
     }
-    let g = match ns::Cgroup::new("e2e") {
-        Ok(g) => g,
-        Err(e) => skip!("no cgroup: {e}"),
-    };
+    let g = cgroup::Cgroup::need("e2e")?;
     let mut c = Child::holder()?;
     ok!(g.add(c.pid));
     c.call("vm")?;
@@ -161,10 +158,10 @@ pub fn claim_enomem() -> Res {
         c.call(&format!("bind 1 {i} {:#x}", va(i)))?;
     }
     ok!(reclaim(c.pid));
-    ok!(g.set("memory.max", "8M"));
+    ok!(g.write("memory.max", "8M"));
     let r = claim(c.pid);
     let resident = c.resident()?;
-    ok!(g.set("memory.max", "max"));
+    ok!(g.write("memory.max", "max"));
     note!("{resident} of {} bytes came back: {r:?}", 16 * M);
     check!(r == Err(ENOMEM), "{r:?}");
     check!(resident < 16 * M);

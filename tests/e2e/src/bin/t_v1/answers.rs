@@ -14,10 +14,7 @@ pub fn claim_errors_swallowed() -> Res {
     if !ktap::patched() {
         skip!("without the addition nothing is on swap");
     }
-    let g = match ns::Cgroup::new("e2e-v1") {
-        Ok(g) => g,
-        Err(e) => skip!("no cgroup: {e}"),
-    };
+    let g = cgroup::Cgroup::need("e2e-v1")?;
     let mut c = Child::holder()?;
     ok!(g.add(c.pid));
     c.call("vm")?;
@@ -25,9 +22,9 @@ pub fn claim_errors_swallowed() -> Res {
     c.call("bind 1 0 0x100000000")?;
     ok!(reclaim(c.pid));
     eq!(c.resident()?, 0);
-    ok!(g.set("memory.max", "6M"));
+    ok!(g.write("memory.max", "6M"));
     let r = claim(c.pid);
-    ok!(g.set("memory.max", "max"));
+    ok!(g.write("memory.max", "max"));
     check!(r == Err(ENOMEM), "claim of 16 MiB into 6: {r:?}");
     eq!(c.resident()?, 0);
     ok!(claim(c.pid));
