@@ -128,27 +128,42 @@ pub fn percentile(v: &mut [u64], p: usize) -> u64 {
     }
 }
 
-/// The side that reclaims and claims the memory of a process again and again; where there is no
-/// `mem_reclaim`, the driver's shrinker is asked instead. `EBUSY` and `ESRCH` are no failure if they
-/// are in `fine`.
+/// Counts what a call did, as `what` or by its error. An error that is not in `fine` is a failure.
 ///
-/// `EBUSY` means that others had some of it in their hands for all of the time that the call waits.
+/// `EBUSY` of `mem_reclaim` means that others had some of the memory in their hands for all of the
+/// 200 ms that the call waits: a VM_BIND that is preempted for so long, with its pages pinned.
+pub fn tally(r: &Race, what: &'static str, res: sys::Result<()>, fine: &[sys::Errno]) -> Res {
+    let Err(e) = res else {
+        r.count(what, 1);
+        return Ok(());
+    };
+    if !fine.contains(&e) {
+        return Err(Fail::Fail(format!("{what}: {e}")));
+    }
+    r.count(
+        match e {
+            sys::EBUSY => "busy",
+            sys::EINTR => "interrupted",
+            sys::ESRCH => "not there",
+            _ => "other errors",
+        },
+        1,
+    );
+    Ok(())
+}
+
+/// The side that reclaims and claims the memory of a process again and again; where there is no
+/// `mem_reclaim`, the driver's shrinker is asked instead. The errors in `fine` are no failure
+/// ([`tally`]).
 pub fn disturber(pid: i32, fine: &[sys::Errno]) -> Side<'_> {
     let ours = has_reclaim();
     Box::new(move |r| {
+        // That is no answer of mem_claim.
+        let of_claim: Vec<_> = fine.iter().copied().filter(|e| *e != sys::EBUSY).collect();
         while r.on() {
             if ours {
-                for (what, res) in [
-                    ("reclaims", crate::sysfs::reclaim(pid)),
-                    ("claims", crate::sysfs::claim(pid)),
-                ] {
-                    match res {
-                        Ok(()) => r.count(what, 1),
-                        Err(sys::EBUSY) if fine.contains(&sys::EBUSY) => r.count("busy", 1),
-                        Err(sys::ESRCH) if fine.contains(&sys::ESRCH) => r.count("not there", 1),
-                        Err(e) => return Err(Fail::Fail(format!("{what} of {pid}: {e}"))),
-                    }
-                }
+                tally(r, "reclaims", crate::sysfs::reclaim(pid), fine)?;
+                tally(r, "claims", crate::sysfs::claim(pid), &of_claim)?;
             } else {
                 crate::debugfs::shrink(1 << 20)?;
                 r.count("shrinks", 1);

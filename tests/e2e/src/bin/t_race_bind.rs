@@ -186,17 +186,12 @@ fn maps_and_unmaps() -> Res {
                 while r.on() {
                     if ours {
                         let g = gate.read();
-                        match sysfs::reclaim(me) {
-                            Ok(()) => r.count("reclaims", 1),
-                            Err(EBUSY) => r.count("busy", 1),
-                            Err(e) => fail!("{e}"),
-                        }
+                        tally(r, "reclaims", sysfs::reclaim(me), &[EBUSY])?;
                         drop(g);
                         // So that the other side meets what is evicted, too.
                         std::thread::sleep(std::time::Duration::from_millis(2));
                         let _g = gate.read();
-                        ok!(sysfs::claim(me));
-                        r.count("claims", 1);
+                        tally(r, "claims", sysfs::claim(me), &[])?;
                     } else {
                         let _g = gate.read();
                         ok!(debugfs::shrink(1 << 20));

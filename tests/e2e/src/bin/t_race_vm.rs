@@ -41,7 +41,7 @@ fn create_destroy() -> Res {
     run(
         ktap::race_time(),
         &disturbed(&["VMs"]),
-        vec![side(1), side(2), disturber(getpid(), &[])],
+        vec![side(1), side(2), disturber(getpid(), &[EBUSY])],
     )?;
     pattern::check(&m, 1)?;
     let gone = wait_for(std::time::Duration::from_secs(5), || {
@@ -82,7 +82,7 @@ fn same_numbers() -> Res {
     run(
         ktap::race_time(),
         &disturbed(&["calls"]),
-        vec![side(1), side(2), disturber(getpid(), &[])],
+        vec![side(1), side(2), disturber(getpid(), &[EBUSY])],
     )
 }
 

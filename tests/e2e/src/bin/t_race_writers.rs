@@ -84,10 +84,7 @@ fn and_shrinker() -> Res {
     need_swap()?;
     let d = ok!(Dev::open());
     let v = target(&d, 512 * K)?;
-    let g = match ns::Cgroup::new("e2e-press") {
-        Ok(g) => g,
-        Err(e) => skip!("no cgroup: {e}"),
-    };
+    let g = cgroup::Cgroup::need("e2e-press")?;
     // Page cache and anonymous memory in a group that is always over its limit: reclaim runs all
     // the time, and shrinkers with it.
     let mut c = child::Child::spawn(|e| {
@@ -107,7 +104,7 @@ fn and_shrinker() -> Res {
         }
     })?;
     ok!(g.add(c.pid));
-    ok!(g.set("memory.high", "32M"));
+    ok!(g.write("memory.high", "32M"));
     c.send("go")?;
     let r = run(
         ktap::race_time(),
@@ -153,17 +150,8 @@ fn and_signals() -> Res {
                 .unwrap_or_else(|p| p.into_inner())
                 .push(gettid());
             while r.on() {
-                for (what, x) in [
-                    ("reclaims", sysfs::reclaim(getpid())),
-                    ("claims", sysfs::claim(getpid())),
-                ] {
-                    match x {
-                        Ok(()) => r.count(what, 1),
-                        Err(EINTR) => r.count("interrupted", 1),
-                        Err(EBUSY) => r.count("busy", 1),
-                        Err(e) => fail!("{e}"),
-                    }
-                }
+                tally(r, "reclaims", sysfs::reclaim(getpid()), &[EBUSY, EINTR])?;
+                tally(r, "claims", sysfs::claim(getpid()), &[EINTR])?;
             }
             Ok(())
         })
