@@ -97,25 +97,34 @@ impl drm::Driver for PanthorDriver {
         | driver::FEAT_SYNCOBJ
         | driver::FEAT_SYNCOBJ_TIMELINE;
 
-    const IOCTLS: &'static [ioctl::Entry] = &[
-        ioctl::entry::<Self, panthor_query::DevQuery>(),
-        ioctl::entry::<Self, panthor_mmu::ioctl::VmCreate>(),
-        ioctl::entry::<Self, panthor_mmu::ioctl::VmDestroy>(),
-        ioctl::entry::<Self, panthor_mmu::ioctl::VmBind>(),
-        ioctl::entry::<Self, panthor_mmu::ioctl::VmGetState>(),
-        ioctl::entry::<Self, panthor_gem::ioctl::BoCreate>(),
-        ioctl::entry::<Self, panthor_gem::ioctl::BoMmapOffset>(),
-        ioctl::entry::<Self, panthor_sched::GroupCreate>(),
-        ioctl::entry::<Self, panthor_sched::GroupDestroy>(),
-        ioctl::entry::<Self, panthor_sched::GroupSubmit>(),
-        ioctl::entry::<Self, panthor_sched::GroupGetState>(),
-        ioctl::entry::<Self, panthor_heap::TilerHeapCreate>(),
-        ioctl::entry::<Self, panthor_heap::TilerHeapDestroy>(),
-        ioctl::entry::<Self, panthor_gem::ioctl::BoSetLabel>(),
-        ioctl::entry::<Self, panthor_file::SetUserMmioOffset>(),
-        ioctl::entry::<Self, panthor_gem::ioctl::BoSync>(),
-        ioctl::entry::<Self, panthor_gem::ioctl::BoQueryInfo>(),
-    ];
+    const IOCTLS: &'static [ioctl::Entry] = ioctl::table! {
+        PanthorDriver, drm_panthor_ioctl_id_DRM_:
+        (PANTHOR_DEV_QUERY, drm_panthor_dev_query, panthor_query::dev_query),
+        (PANTHOR_VM_CREATE, drm_panthor_vm_create, panthor_mmu::ioctl::vm_create),
+        (PANTHOR_VM_DESTROY, drm_panthor_vm_destroy, panthor_mmu::ioctl::vm_destroy),
+        (PANTHOR_VM_BIND, drm_panthor_vm_bind, panthor_mmu::ioctl::vm_bind),
+        (PANTHOR_VM_GET_STATE, drm_panthor_vm_get_state, panthor_mmu::ioctl::vm_get_state),
+        (PANTHOR_BO_CREATE, drm_panthor_bo_create, panthor_gem::ioctl::bo_create),
+        (PANTHOR_BO_MMAP_OFFSET, drm_panthor_bo_mmap_offset, panthor_gem::ioctl::bo_mmap_offset),
+        (PANTHOR_GROUP_CREATE, drm_panthor_group_create, panthor_sched::group_create),
+        (PANTHOR_GROUP_DESTROY, drm_panthor_group_destroy, panthor_sched::group_destroy),
+        (PANTHOR_GROUP_SUBMIT, drm_panthor_group_submit, panthor_sched::group_submit),
+        (PANTHOR_GROUP_GET_STATE, drm_panthor_group_get_state, panthor_sched::group_get_state),
+        (PANTHOR_TILER_HEAP_CREATE, drm_panthor_tiler_heap_create, panthor_heap::tiler_heap_create),
+        (
+            PANTHOR_TILER_HEAP_DESTROY,
+            drm_panthor_tiler_heap_destroy,
+            panthor_heap::tiler_heap_destroy
+        ),
+        (PANTHOR_BO_SET_LABEL, drm_panthor_bo_set_label, panthor_gem::ioctl::bo_set_label),
+        (
+            PANTHOR_SET_USER_MMIO_OFFSET,
+            drm_panthor_set_user_mmio_offset,
+            panthor_file::set_user_mmio_offset
+        ),
+        (PANTHOR_BO_SYNC, drm_panthor_bo_sync, panthor_gem::ioctl::bo_sync),
+        (PANTHOR_BO_QUERY_INFO, drm_panthor_bo_query_info, panthor_gem::ioctl::bo_query_info),
+    };
 
     const DEBUGFS_FILES: &'static [debugfs::File<Self>] = &[
         debugfs::File {

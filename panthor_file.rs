@@ -5,13 +5,13 @@
 
 use crate::{
     kernel_ext::{
-        drm::{driver::MmapKind, ioctl::Ioctl, print::drm_print, Printer},
+        drm::{driver::MmapKind, print::drm_print, Printer},
         mm_vma::MmapRequest,
         task::in_compat_syscall,
     },
     panthor_gem::ObjectSet,
     panthor_mmu::VmPool,
-    PanthorDevice, PanthorDriver, PanthorDrmFile,
+    PanthorDevice, PanthorDrmFile,
 };
 use kernel::{
     page::PAGE_SIZE,
@@ -82,21 +82,13 @@ impl PanthorFile {
 }
 
 /// `DRM_IOCTL_PANTHOR_SET_USER_MMIO_OFFSET`
-pub(crate) struct SetUserMmioOffset;
-
-impl Ioctl<PanthorDriver> for SetUserMmioOffset {
-    const NR: u32 = uapi::drm_panthor_ioctl_id_DRM_PANTHOR_SET_USER_MMIO_OFFSET;
-    const NAME: &'static CStr = c"PANTHOR_SET_USER_MMIO_OFFSET";
-    type Args = uapi::drm_panthor_set_user_mmio_offset;
-
-    fn run(
-        _dev: &PanthorDevice,
-        args: &mut uapi::drm_panthor_set_user_mmio_offset,
-        file: &PanthorDrmFile,
-    ) -> Result<i32> {
-        file.driver().set_user_mmio_offset(args.offset)?;
-        Ok(0)
-    }
+pub(crate) fn set_user_mmio_offset(
+    _dev: &PanthorDevice,
+    args: &mut uapi::drm_panthor_set_user_mmio_offset,
+    file: &PanthorDrmFile,
+) -> Result {
+    file.driver().set_user_mmio_offset(args.offset)?;
+    Ok(())
 }
 
 /// Checks a mapping of the user MMIO area, at `offset` in it. It has one page, which can be read:

@@ -6,11 +6,10 @@
 use crate::{
     kernel_ext::{
         clock::{local_clock, system_counter_freq, Timespec},
-        drm::ioctl::Ioctl,
         uaccess::{read_struct, write_struct, Versioned},
     },
     panthor_sched::allowed_priorities,
-    PanthorDevice, PanthorDriver, PanthorDrmFile,
+    PanthorDevice, PanthorDrmFile,
 };
 use core::mem::size_of;
 use kernel::{interrupt::local_interrupt_disable, prelude::*, uapi};
@@ -19,49 +18,40 @@ use kernel::{interrupt::local_interrupt_disable, prelude::*, uapi};
 pub(crate) const PAGE_SIZES: u64 = 0x20_1000;
 
 /// `DRM_IOCTL_PANTHOR_DEV_QUERY`
-pub(crate) struct DevQuery;
-
-impl Ioctl<PanthorDriver> for DevQuery {
-    const NR: u32 = uapi::drm_panthor_ioctl_id_DRM_PANTHOR_DEV_QUERY;
-    const NAME: &'static CStr = c"PANTHOR_DEV_QUERY";
-    type Args = uapi::drm_panthor_dev_query;
-
-    fn run(
-        dev: &PanthorDevice,
-        args: &mut uapi::drm_panthor_dev_query,
-        file: &PanthorDrmFile,
-    ) -> Result<i32> {
-        match args.type_ {
-            uapi::drm_panthor_dev_query_type_DRM_PANTHOR_DEV_QUERY_GPU_INFO => {
-                answer(args, |_| Ok(*dev.info.uapi()))
-            }
-            uapi::drm_panthor_dev_query_type_DRM_PANTHOR_DEV_QUERY_CSIF_INFO => {
-                // The firmware knows, and there is none yet.
-                answer::<uapi::drm_panthor_csif_info>(args, |_| Err(EOPNOTSUPP))
-            }
-            uapi::drm_panthor_dev_query_type_DRM_PANTHOR_DEV_QUERY_TIMESTAMP_INFO => {
-                answer(args, |args| {
-                    let asked: uapi::drm_panthor_timestamp_info =
-                        read_struct(args.pointer, args.size)?;
-
-                    timestamps(dev, asked.flags)
-                })
-            }
-            uapi::drm_panthor_dev_query_type_DRM_PANTHOR_DEV_QUERY_GROUP_PRIORITIES_INFO => {
-                answer(args, |_| {
-                    Ok(uapi::drm_panthor_group_priorities_info {
-                        allowed_mask: allowed_priorities(file),
-                        pad: [0; 3],
-                    })
-                })
-            }
-            uapi::drm_panthor_dev_query_type_DRM_PANTHOR_DEV_QUERY_MMU_INFO => answer(args, |_| {
-                Ok(uapi::drm_panthor_mmu_info {
-                    page_size_bitmap: PAGE_SIZES,
-                })
-            }),
-            _ => Err(EINVAL),
+pub(crate) fn dev_query(
+    dev: &PanthorDevice,
+    args: &mut uapi::drm_panthor_dev_query,
+    file: &PanthorDrmFile,
+) -> Result {
+    match args.type_ {
+        uapi::drm_panthor_dev_query_type_DRM_PANTHOR_DEV_QUERY_GPU_INFO => {
+            answer(args, |_| Ok(*dev.info.uapi()))
         }
+        uapi::drm_panthor_dev_query_type_DRM_PANTHOR_DEV_QUERY_CSIF_INFO => {
+            // The firmware knows, and there is none yet.
+            answer::<uapi::drm_panthor_csif_info>(args, |_| Err(EOPNOTSUPP))
+        }
+        uapi::drm_panthor_dev_query_type_DRM_PANTHOR_DEV_QUERY_TIMESTAMP_INFO => {
+            answer(args, |args| {
+                let asked: uapi::drm_panthor_timestamp_info = read_struct(args.pointer, args.size)?;
+
+                timestamps(dev, asked.flags)
+            })
+        }
+        uapi::drm_panthor_dev_query_type_DRM_PANTHOR_DEV_QUERY_GROUP_PRIORITIES_INFO => {
+            answer(args, |_| {
+                Ok(uapi::drm_panthor_group_priorities_info {
+                    allowed_mask: allowed_priorities(file),
+                    pad: [0; 3],
+                })
+            })
+        }
+        uapi::drm_panthor_dev_query_type_DRM_PANTHOR_DEV_QUERY_MMU_INFO => answer(args, |_| {
+            Ok(uapi::drm_panthor_mmu_info {
+                page_size_bitmap: PAGE_SIZES,
+            })
+        }),
+        _ => Err(EINVAL),
     }
 }
 
@@ -70,16 +60,15 @@ impl Ioctl<PanthorDriver> for DevQuery {
 fn answer<T: Versioned>(
     args: &mut uapi::drm_panthor_dev_query,
     value: impl FnOnce(&uapi::drm_panthor_dev_query) -> Result<T>,
-) -> Result<i32> {
+) -> Result {
     if args.pointer == 0 {
         // CAST: The structures are small.
         args.size = size_of::<T>() as u32;
-        return Ok(0);
+        return Ok(());
     }
 
     let value = value(args)?;
-    write_struct(args.pointer, args.size, &value)?;
-    Ok(0)
+    write_struct(args.pointer, args.size, &value)
 }
 
 /// The CPU's clock that is to be read with those of the GPU.

@@ -9,12 +9,11 @@
 
 use crate::{
     kernel_ext::{
-        drm::ioctl::Ioctl,
         task::{capable, Capability},
         uaccess::read_array,
     },
     panthor_uapi::check_zero,
-    PanthorDevice, PanthorDriver, PanthorDrmFile,
+    PanthorDevice, PanthorDrmFile,
 };
 use kernel::{prelude::*, uapi};
 
@@ -50,112 +49,80 @@ pub(crate) fn allowed_priorities(file: &PanthorDrmFile) -> u8 {
 }
 
 /// `DRM_IOCTL_PANTHOR_GROUP_CREATE`
-pub(crate) struct GroupCreate;
-
-impl Ioctl<PanthorDriver> for GroupCreate {
-    const NR: u32 = uapi::drm_panthor_ioctl_id_DRM_PANTHOR_GROUP_CREATE;
-    const NAME: &'static CStr = c"PANTHOR_GROUP_CREATE";
-    type Args = uapi::drm_panthor_group_create;
-
-    fn run(
-        dev: &PanthorDevice,
-        args: &mut uapi::drm_panthor_group_create,
-        file: &PanthorDrmFile,
-    ) -> Result<i32> {
-        if args.queues.count == 0 || args.queues.count > MAX_QUEUES {
-            return Err(EINVAL);
-        }
-
-        let _queues = read_array::<uapi::drm_panthor_queue_create>(&args.queues)?;
-        check_priority(file, args.priority)?;
-        check_zero(args.pad)?;
-
-        let info = dev.info.uapi();
-        let cores = [
-            (
-                args.compute_core_mask,
-                args.max_compute_cores,
-                info.shader_present,
-            ),
-            (
-                args.fragment_core_mask,
-                args.max_fragment_cores,
-                info.shader_present,
-            ),
-            (
-                args.tiler_core_mask,
-                args.max_tiler_cores,
-                info.tiler_present,
-            ),
-        ];
-        if cores
-            .iter()
-            .any(|(mask, max, present)| mask & !present != 0 || mask.count_ones() < (*max).into())
-        {
-            return Err(EINVAL);
-        }
-
-        // More queues than there are.
-        Err(EINVAL)
+pub(crate) fn group_create(
+    dev: &PanthorDevice,
+    args: &mut uapi::drm_panthor_group_create,
+    file: &PanthorDrmFile,
+) -> Result {
+    if args.queues.count == 0 || args.queues.count > MAX_QUEUES {
+        return Err(EINVAL);
     }
+
+    let _queues = read_array::<uapi::drm_panthor_queue_create>(&args.queues)?;
+    check_priority(file, args.priority)?;
+    check_zero(args.pad)?;
+
+    let info = dev.info.uapi();
+    let cores = [
+        (
+            args.compute_core_mask,
+            args.max_compute_cores,
+            info.shader_present,
+        ),
+        (
+            args.fragment_core_mask,
+            args.max_fragment_cores,
+            info.shader_present,
+        ),
+        (
+            args.tiler_core_mask,
+            args.max_tiler_cores,
+            info.tiler_present,
+        ),
+    ];
+    if cores
+        .iter()
+        .any(|(mask, max, present)| mask & !present != 0 || mask.count_ones() < (*max).into())
+    {
+        return Err(EINVAL);
+    }
+
+    // More queues than there are.
+    Err(EINVAL)
 }
 
 /// `DRM_IOCTL_PANTHOR_GROUP_DESTROY`
-pub(crate) struct GroupDestroy;
-
-impl Ioctl<PanthorDriver> for GroupDestroy {
-    const NR: u32 = uapi::drm_panthor_ioctl_id_DRM_PANTHOR_GROUP_DESTROY;
-    const NAME: &'static CStr = c"PANTHOR_GROUP_DESTROY";
-    type Args = uapi::drm_panthor_group_destroy;
-
-    fn run(
-        _dev: &PanthorDevice,
-        args: &mut uapi::drm_panthor_group_destroy,
-        _file: &PanthorDrmFile,
-    ) -> Result<i32> {
-        check_zero(args.pad)?;
-        Err(EINVAL)
-    }
+pub(crate) fn group_destroy(
+    _dev: &PanthorDevice,
+    args: &mut uapi::drm_panthor_group_destroy,
+    _file: &PanthorDrmFile,
+) -> Result {
+    check_zero(args.pad)?;
+    Err(EINVAL)
 }
 
 /// `DRM_IOCTL_PANTHOR_GROUP_SUBMIT`
-pub(crate) struct GroupSubmit;
+pub(crate) fn group_submit(
+    _dev: &PanthorDevice,
+    args: &mut uapi::drm_panthor_group_submit,
+    _file: &PanthorDrmFile,
+) -> Result {
+    check_zero(args.pad)?;
 
-impl Ioctl<PanthorDriver> for GroupSubmit {
-    const NR: u32 = uapi::drm_panthor_ioctl_id_DRM_PANTHOR_GROUP_SUBMIT;
-    const NAME: &'static CStr = c"PANTHOR_GROUP_SUBMIT";
-    type Args = uapi::drm_panthor_group_submit;
-
-    fn run(
-        _dev: &PanthorDevice,
-        args: &mut uapi::drm_panthor_group_submit,
-        _file: &PanthorDrmFile,
-    ) -> Result<i32> {
-        check_zero(args.pad)?;
-
-        let jobs = read_array::<uapi::drm_panthor_queue_submit>(&args.queue_submits)?;
-        if jobs.is_empty() {
-            // Nothing to do, and nobody looks for the group.
-            return Ok(0);
-        }
-        Err(EINVAL)
+    let jobs = read_array::<uapi::drm_panthor_queue_submit>(&args.queue_submits)?;
+    if jobs.is_empty() {
+        // Nothing to do, and nobody looks for the group.
+        return Ok(());
     }
+    Err(EINVAL)
 }
 
 /// `DRM_IOCTL_PANTHOR_GROUP_GET_STATE`
-pub(crate) struct GroupGetState;
-
-impl Ioctl<PanthorDriver> for GroupGetState {
-    const NR: u32 = uapi::drm_panthor_ioctl_id_DRM_PANTHOR_GROUP_GET_STATE;
-    const NAME: &'static CStr = c"PANTHOR_GROUP_GET_STATE";
-    type Args = uapi::drm_panthor_group_get_state;
-
-    fn run(
-        _dev: &PanthorDevice,
-        args: &mut uapi::drm_panthor_group_get_state,
-        _file: &PanthorDrmFile,
-    ) -> Result<i32> {
-        check_zero(args.pad)?;
-        Err(EINVAL)
-    }
+pub(crate) fn group_get_state(
+    _dev: &PanthorDevice,
+    args: &mut uapi::drm_panthor_group_get_state,
+    _file: &PanthorDrmFile,
+) -> Result {
+    check_zero(args.pad)?;
+    Err(EINVAL)
 }

@@ -4,10 +4,7 @@
 //! The ioctls on buffers.
 
 use super::{label::Label, Bo, BoKind, PanthorBo};
-use crate::{
-    kernel_ext::{drm::ioctl::Ioctl, uaccess},
-    PanthorDevice, PanthorDriver, PanthorDrmFile,
-};
+use crate::{kernel_ext::uaccess, panthor_uapi::check_zero, PanthorDevice, PanthorDrmFile};
 use kernel::{prelude::*, uapi};
 
 /// The CPU never maps the buffer.
@@ -15,86 +12,66 @@ const NO_MMAP: u32 = uapi::drm_panthor_bo_flags_DRM_PANTHOR_BO_NO_MMAP;
 /// The CPU maps the buffer cached.
 const WB_MMAP: u32 = uapi::drm_panthor_bo_flags_DRM_PANTHOR_BO_WB_MMAP;
 
-/// BO_CREATE.
-pub(crate) struct BoCreate;
-
-impl Ioctl<PanthorDriver> for BoCreate {
-    const NR: u32 = uapi::drm_panthor_ioctl_id_DRM_PANTHOR_BO_CREATE;
-    const NAME: &'static CStr = c"PANTHOR_BO_CREATE";
-    type Args = uapi::drm_panthor_bo_create;
-
-    fn run(dev: &PanthorDevice, args: &mut Self::Args, file: &PanthorDrmFile) -> Result<i32> {
-        let both = NO_MMAP | WB_MMAP;
-        if args.size == 0 || args.pad != 0 || args.flags & !both != 0 || args.flags & both == both {
-            return Err(EINVAL);
-        }
-        let private_to = match args.exclusive_vm_id {
-            0 => None,
-            id => Some(file.driver().vms.get(id)?.space().resv().clone()),
-        };
-        let kind = BoKind::User { flags: args.flags };
-        let bo = PanthorBo::create(dev, args.size, kind, private_to)?;
-        args.handle = bo.create_handle(file)?;
-        args.size = bo.size() as u64;
-        Ok(0)
+/// `DRM_IOCTL_PANTHOR_BO_CREATE`
+pub(crate) fn bo_create(
+    dev: &PanthorDevice,
+    args: &mut uapi::drm_panthor_bo_create,
+    file: &PanthorDrmFile,
+) -> Result {
+    let both = NO_MMAP | WB_MMAP;
+    if args.size == 0 || args.pad != 0 || args.flags & !both != 0 || args.flags & both == both {
+        return Err(EINVAL);
     }
+    let private_to = match args.exclusive_vm_id {
+        0 => None,
+        id => Some(file.driver().vms.get(id)?.space().resv().clone()),
+    };
+    let kind = BoKind::User { flags: args.flags };
+    let bo = PanthorBo::create(dev, args.size, kind, private_to)?;
+    args.handle = bo.create_handle(file)?;
+    args.size = bo.size() as u64;
+    Ok(())
 }
 
-/// BO_MMAP_OFFSET.
-pub(crate) struct BoMmapOffset;
-
-impl Ioctl<PanthorDriver> for BoMmapOffset {
-    const NR: u32 = uapi::drm_panthor_ioctl_id_DRM_PANTHOR_BO_MMAP_OFFSET;
-    const NAME: &'static CStr = c"PANTHOR_BO_MMAP_OFFSET";
-    type Args = uapi::drm_panthor_bo_mmap_offset;
-
-    fn run(_dev: &PanthorDevice, args: &mut Self::Args, file: &PanthorDrmFile) -> Result<i32> {
-        if args.pad != 0 {
-            return Err(EINVAL);
-        }
-        let bo = Bo::lookup(file, args.handle)?;
-        if bo.is_no_mmap() {
-            return Err(EPERM);
-        }
-        args.offset = bo.create_mmap_offset()?;
-        Ok(0)
+/// `DRM_IOCTL_PANTHOR_BO_MMAP_OFFSET`
+pub(crate) fn bo_mmap_offset(
+    _dev: &PanthorDevice,
+    args: &mut uapi::drm_panthor_bo_mmap_offset,
+    file: &PanthorDrmFile,
+) -> Result {
+    check_zero(args.pad)?;
+    let bo = Bo::lookup(file, args.handle)?;
+    if bo.is_no_mmap() {
+        return Err(EPERM);
     }
+    args.offset = bo.create_mmap_offset()?;
+    Ok(())
 }
 
-/// BO_SET_LABEL.
-pub(crate) struct BoSetLabel;
-
-impl Ioctl<PanthorDriver> for BoSetLabel {
-    const NR: u32 = uapi::drm_panthor_ioctl_id_DRM_PANTHOR_BO_SET_LABEL;
-    const NAME: &'static CStr = c"PANTHOR_BO_SET_LABEL";
-    type Args = uapi::drm_panthor_bo_set_label;
-
-    fn run(_dev: &PanthorDevice, args: &mut Self::Args, file: &PanthorDrmFile) -> Result<i32> {
-        if args.pad != 0 {
-            return Err(EINVAL);
-        }
-        let bo = Bo::lookup(file, args.handle)?;
-        let label = Label::from_user(args.label)?;
-        let old = core::mem::replace(&mut *bo.label.lock(), label);
-        drop(old);
-        Ok(0)
-    }
+/// `DRM_IOCTL_PANTHOR_BO_SET_LABEL`
+pub(crate) fn bo_set_label(
+    _dev: &PanthorDevice,
+    args: &mut uapi::drm_panthor_bo_set_label,
+    file: &PanthorDrmFile,
+) -> Result {
+    check_zero(args.pad)?;
+    let bo = Bo::lookup(file, args.handle)?;
+    let label = Label::from_user(args.label)?;
+    let old = core::mem::replace(&mut *bo.label.lock(), label);
+    drop(old);
+    Ok(())
 }
 
-/// BO_SYNC.
-pub(crate) struct BoSync;
-
-impl Ioctl<PanthorDriver> for BoSync {
-    const NR: u32 = uapi::drm_panthor_ioctl_id_DRM_PANTHOR_BO_SYNC;
-    const NAME: &'static CStr = c"PANTHOR_BO_SYNC";
-    type Args = uapi::drm_panthor_bo_sync;
-
-    fn run(_dev: &PanthorDevice, args: &mut Self::Args, file: &PanthorDrmFile) -> Result<i32> {
-        for op in uaccess::read_array::<uapi::drm_panthor_bo_sync_op>(&args.ops)?.iter() {
-            Bo::lookup(file, op.handle)?.sync(op)?;
-        }
-        Ok(0)
+/// `DRM_IOCTL_PANTHOR_BO_SYNC`
+pub(crate) fn bo_sync(
+    _dev: &PanthorDevice,
+    args: &mut uapi::drm_panthor_bo_sync,
+    file: &PanthorDrmFile,
+) -> Result {
+    for op in uaccess::read_array::<uapi::drm_panthor_bo_sync_op>(&args.ops)?.iter() {
+        Bo::lookup(file, op.handle)?.sync(op)?;
     }
+    Ok(())
 }
 
 impl Bo {
@@ -123,23 +100,19 @@ impl Bo {
     }
 }
 
-/// BO_QUERY_INFO.
-pub(crate) struct BoQueryInfo;
-
-impl Ioctl<PanthorDriver> for BoQueryInfo {
-    const NR: u32 = uapi::drm_panthor_ioctl_id_DRM_PANTHOR_BO_QUERY_INFO;
-    const NAME: &'static CStr = c"PANTHOR_BO_QUERY_INFO";
-    type Args = uapi::drm_panthor_bo_query_info;
-
-    fn run(_dev: &PanthorDevice, args: &mut Self::Args, file: &PanthorDrmFile) -> Result<i32> {
-        let bo = Bo::lookup(file, args.handle)?;
-        args.create_flags = bo.create_flags();
-        args.extra_flags = if bo.is_imported() {
-            uapi::drm_panthor_bo_extra_flags_DRM_PANTHOR_BO_IS_IMPORTED
-        } else {
-            0
-        };
-        args.pad = 0;
-        Ok(0)
-    }
+/// `DRM_IOCTL_PANTHOR_BO_QUERY_INFO`
+pub(crate) fn bo_query_info(
+    _dev: &PanthorDevice,
+    args: &mut uapi::drm_panthor_bo_query_info,
+    file: &PanthorDrmFile,
+) -> Result {
+    let bo = Bo::lookup(file, args.handle)?;
+    args.create_flags = bo.create_flags();
+    args.extra_flags = if bo.is_imported() {
+        uapi::drm_panthor_bo_extra_flags_DRM_PANTHOR_BO_IS_IMPORTED
+    } else {
+        0
+    };
+    args.pad = 0;
+    Ok(())
 }

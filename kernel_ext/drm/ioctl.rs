@@ -8,7 +8,7 @@ use super::{Device, Driver, File};
 use crate::kernel_ext::{bindings, uaccess::Pod};
 use kernel::{drm::ioctl as kioctl, prelude::*, str::as_char_ptr_in_const_context};
 
-/// One entry of a driver's ioctl table, made by [`entry()`].
+/// One entry of a driver's ioctl table, made by [`table!`].
 #[repr(transparent)]
 pub(crate) struct Entry(bindings::drm_ioctl_desc);
 
@@ -22,7 +22,7 @@ impl Entry {
     }
 }
 
-/// An ioctl of the driver `D`.
+/// An ioctl of the driver `D`, made by [`table!`].
 pub(crate) trait Ioctl<D: Driver> {
     /// The number, counted from `DRM_COMMAND_BASE`.
     const NR: u32;
@@ -34,8 +34,40 @@ pub(crate) trait Ioctl<D: Driver> {
     type Args: Pod;
 
     /// Performs the call. The device is registered while it runs.
-    fn run(dev: &Device<D>, args: &mut Self::Args, file: &File<D>) -> Result<i32>;
+    fn run(dev: &Device<D>, args: &mut Self::Args, file: &File<D>) -> Result;
 }
+
+/// The ioctl table of a driver, in the order of the numbers. In the manner of
+/// [`kernel::declare_drm_ioctls!`]: the name without `DRM_IOCTL_`, the argument's structure, and the
+/// function that performs the call, of the form of [`Ioctl::run()`]. `$id` is what stands before the
+/// name in that of the constant for the number.
+macro_rules! table {
+    ($driver:ty, $id:ident: $(($cmd:ident, $args:ident, $run:expr)),* $(,)?) => {
+        &[$({
+            struct Call;
+
+            impl $crate::kernel_ext::drm::ioctl::Ioctl<$driver> for Call {
+                const NR: u32 = {
+                    use kernel::uapi::*;
+                    kernel::macros::concat_idents!($id, $cmd)
+                };
+                const NAME: &'static CStr = kernel::c_str!(core::stringify!($cmd));
+                type Args = kernel::uapi::$args;
+
+                fn run(
+                    dev: &$crate::kernel_ext::drm::Device<$driver>,
+                    args: &mut Self::Args,
+                    file: &$crate::kernel_ext::drm::File<$driver>,
+                ) -> Result {
+                    $run(dev, args, file)
+                }
+            }
+
+            $crate::kernel_ext::drm::ioctl::entry::<$driver, Call>()
+        }),*]
+    };
+}
+pub(crate) use table;
 
 /// Makes the entry of `I` for the ioctl table of `D`: read and write, allowed on render nodes.
 pub(crate) const fn entry<D: Driver, I: Ioctl<D>>() -> Entry {
@@ -68,7 +100,7 @@ unsafe extern "C" fn callback<D: Driver, I: Ioctl<D>>(
     };
 
     match I::run(dev, args, file) {
-        Ok(ret) => ret,
+        Ok(()) => 0,
         Err(err) => err.to_errno(),
     }
 }
