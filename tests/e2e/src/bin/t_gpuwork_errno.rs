@@ -119,6 +119,110 @@ fn group_create_bad_args() -> Res {
     Ok(())
 }
 
+/// The high priorities are for CAP_SYS_NICE and DRM masters. That is looked at after the array of
+/// queues and before the rest.
+fn group_create_priority() -> Res {
+    let mut c = child::Child::spawn(|e| {
+        let ask = |what: &str| -> Res<String> {
+            let q = [QUEUE];
+            let good = group(&q);
+            // Who was not the master, nor can be by this file.
+            let d = ok!(Dev::open());
+            let a = match what {
+                "low" => GroupCreate {
+                    priority: 0,
+                    ..good
+                },
+                "medium" => good,
+                "high" => GroupCreate {
+                    priority: 2,
+                    ..good
+                },
+                "realtime" => GroupCreate {
+                    priority: 3,
+                    ..good
+                },
+                "high, pad" => GroupCreate {
+                    priority: 2,
+                    pad: 1,
+                    ..good
+                },
+                "unknown" => GroupCreate {
+                    priority: 4,
+                    ..good
+                },
+                "high, no array" => GroupCreate {
+                    priority: 2,
+                    queues: ObjArray {
+                        array: 8,
+                        ..good.queues
+                    },
+                    ..good
+                },
+                _ => fail!("{what}?"),
+            };
+            Ok(child::said(d.call(&mut { a })))
+        };
+        let dropped = ns::drop_cap(ns::CAP_SYS_NICE).map(|()| String::new());
+        e.answer(&dropped.map_err(|e| e.to_string()));
+        e.serve(|what| ask(what).map_err(|e| format!("{e:?}")));
+    })?;
+    let got = c.recv(std::time::Duration::from_secs(10))?;
+    check!(got == Ok(String::new()), "{got:?}");
+    for (what, want) in [
+        ("low", EINVAL),
+        ("medium", EINVAL),
+        ("high", EACCES),
+        ("realtime", EACCES),
+        ("high, pad", EACCES),
+        ("unknown", EINVAL),
+        ("high, no array", EFAULT),
+    ] {
+        let got = c.call(what)?;
+        check!(got == want.to_string(), "{what}: {got}, want {want}");
+    }
+    // With the capability the VM that is not there is what is wrong.
+    let d = ok!(Dev::open());
+    let q = [QUEUE];
+    for priority in 0..4 {
+        err!(
+            d.call(&mut GroupCreate {
+                priority,
+                ..group(&q)
+            }),
+            EINVAL
+        );
+    }
+    Ok(())
+}
+
+/// The array of queues: memory that is not there, and a version that nobody knows.
+fn group_create_array() -> Res {
+    let d = ok!(Dev::open());
+    let q = [QUEUE];
+    let good = group(&q);
+    let bad = ObjArray {
+        array: 8,
+        ..good.queues
+    };
+    err!(
+        d.call(&mut GroupCreate {
+            queues: bad,
+            ..good
+        }),
+        EFAULT
+    );
+    let newer = [[u64::from_le_bytes([1, 0, 0, 0, 0, 0, 1, 0]), 1]];
+    err!(
+        d.call(&mut GroupCreate {
+            queues: ObjArray::of(&newer),
+            ..good
+        }),
+        E2BIG
+    );
+    Ok(())
+}
+
 fn group_destroy() -> Res {
     let d = ok!(Dev::open());
     for group_handle in [0, 1, 128, 129, u32::MAX] {
@@ -239,6 +343,37 @@ fn heap_create_bad_vm() -> Res {
     Ok(())
 }
 
+/// The VM is good, and one thing is wrong.
+fn heap_create_bad_args() -> Res {
+    let d = ok!(Dev::open());
+    let good = TilerHeapCreate {
+        vm_id: ok!(d.vm()),
+        initial_chunk_count: 5,
+        chunk_size: 2 * M as u32,
+        max_chunks: 64,
+        target_in_flight: 65535,
+        ..TilerHeapCreate::default()
+    };
+    let size = |chunk_size| TilerHeapCreate { chunk_size, ..good };
+    let chunks = |initial_chunk_count, max_chunks| TilerHeapCreate {
+        initial_chunk_count,
+        max_chunks,
+        ..good
+    };
+    for (what, mut a) in [
+        ("no chunk", chunks(0, 64)),
+        ("more than the most", chunks(65, 64)),
+        ("chunks of no size", size(0)),
+        ("chunks of 64 KiB", size(64 * K as u32)),
+        ("chunks of 16 MiB", size(16 * M as u32)),
+        ("not in pages", size(2 * M as u32 + 2048)),
+    ] {
+        let r = d.call(&mut a);
+        check!(r == Err(EINVAL), "{what}: {r:?}");
+    }
+    Ok(())
+}
+
 fn heap_destroy() -> Res {
     let d = ok!(Dev::open());
     let vm = ok!(d.vm());
@@ -308,10 +443,13 @@ fn main() -> std::process::ExitCode {
     ktap::run(cases![
         group_create_bad_vm,
         group_create_bad_args,
+        group_create_priority,
+        group_create_array,
         group_destroy,
         group_get_state,
         group_submit,
         heap_create_bad_vm,
+        heap_create_bad_args,
         heap_destroy,
         bind_async_bad_args,
     ])
