@@ -6,13 +6,16 @@
 use crate::{
     kernel_ext::completion::Completion,
     panthor_irq::{IrqBlock, IrqSource},
-    panthor_regs::{gpu_control::*, gpu_irq, irq::GpuIrq, Regs},
+    panthor_regs::{
+        gpu_control::*,
+        irq::{gpu_irq, GpuIrq},
+        Regs,
+    },
 };
 use kernel::{
     device, new_mutex, new_spinlock,
     prelude::*,
     sync::{aref::ARef, Arc, Mutex, SpinLock},
-    time::Delta,
     uapi,
 };
 
@@ -257,8 +260,8 @@ impl Gpu {
             .wait_until(
                 Regs::read64::<L2_READY>,
                 |ready| u64::from(*ready) == L2_FIRST,
-                Delta::from_micros(POWER_POLL_US),
-                Delta::from_millis(POWER_TIMEOUT_MS),
+                POWER_POLL,
+                POWER_TIMEOUT,
             )
             .inspect_err(|_| dev_err!(&*self.dev, "L2 cache does not power up\n"))
     }
@@ -276,8 +279,8 @@ impl Gpu {
             .wait_until(
                 Regs::read64::<L2_PWRTRANS>,
                 |transition| u64::from(*transition) & L2_FIRST == 0,
-                Delta::from_micros(POWER_POLL_US),
-                Delta::from_millis(POWER_TIMEOUT_MS),
+                POWER_POLL,
+                POWER_TIMEOUT,
             )
             .inspect_err(|_| dev_err!(&*self.dev, "L2 power transition does not end\n"))
     }
@@ -326,10 +329,7 @@ impl Gpu {
             *state = Request::Pending;
         }
 
-        if requests
-            .ended
-            .wait_for(Delta::from_millis(COMMAND_TIMEOUT_MS.into()))
-        {
+        if requests.ended.wait_for(COMMAND_TIMEOUT) {
             return Ok(());
         }
 

@@ -34,7 +34,6 @@ use kernel::{
         atomic::{Atomic, Relaxed},
         Arc, LockedBy, Mutex,
     },
-    time::Delta,
 };
 
 pub(crate) use super::slot_table::SeatState;
@@ -381,8 +380,8 @@ impl AsSlots {
             .wait_until(
                 |regs| regs.read_at::<STATUS>(slot),
                 |status| !status.active(),
-                Delta::from_micros(COMMAND_POLL_US),
-                Delta::from_millis(COMMAND_TIMEOUT_MS),
+                COMMAND_POLL,
+                COMMAND_TIMEOUT,
             )
             .map_err(|err| {
                 if err == ENODEV {

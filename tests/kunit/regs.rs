@@ -6,7 +6,7 @@ use kernel::prelude::*;
 
 #[kunit_tests(panthor_regs)]
 mod tests {
-    use crate::panthor_regs::{gpu_control::*, gpu_irq, mmu_control::*};
+    use crate::panthor_regs::{gpu_control::*, irq::gpu_irq, mmu_control::*};
 
     fn encode(cmd: GpuCommand) -> u32 {
         GPU_CMD::from(cmd).into()
