@@ -139,6 +139,16 @@ where
                     }
                     found.is_none()
                 });
+                if let Some(vm_bo) = found {
+                    // So that the next one is in front: a buffer may be in thousands.
+                    // SAFETY: It is in the list, whose lock is held; the walk is over.
+                    unsafe {
+                        bindings::kx_list_move_tail(
+                            &raw mut (*vm_bo.as_ptr()).list.entry.gem,
+                            &raw mut (*self.as_raw()).gpuva.list,
+                        )
+                    };
+                }
             });
             let Some(vm_bo) = found else {
                 continue;
