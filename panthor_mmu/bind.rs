@@ -3,13 +3,10 @@
 
 //! VM_BIND: changing what is mapped in a VM.
 
-use super::{prot::MapFlags, space::Space, vm::Vm};
+use super::{prot::MapFlags, vm::Vm};
 use crate::{
     kernel_ext::{
-        drm::{
-            gem::Pinned,
-            gpuvm::{MapRequest, Prealloc},
-        },
+        drm::{gem::Pinned, gpuvm::MapRequest},
         io_pgtable::PAGE,
     },
     panthor_gem::Bo,
@@ -96,12 +93,7 @@ impl BindOp {
     }
 
     /// Does it. `EINVAL` when it does not fit the buffer or the VM, `ENOMEM`, `EINTR`.
-    pub(crate) fn run(
-        &self,
-        vm: &Vm,
-        file: &PanthorDrmFile,
-        prealloc: &mut Prealloc<Space>,
-    ) -> Result {
+    pub(crate) fn run(&self, vm: &Vm, file: &PanthorDrmFile) -> Result {
         match *self {
             Self::Nothing => Ok(()),
             Self::Map {
@@ -111,7 +103,7 @@ impl BindOp {
                 bo: None,
             } => {
                 let dummy = file.driver().vms.dummy(file.device())?;
-                vm.map(dummy, 0, addr, range, flags, prealloc)
+                vm.map(dummy, 0, addr, range, flags)
             }
             Self::Map {
                 addr,
@@ -127,9 +119,9 @@ impl BindOp {
                 if bo.is_private() && !bo.is_private_to(vm.space().resv()) {
                     return Err(EINVAL);
                 }
-                vm.map(bo, part.offset, addr, range, flags, prealloc)
+                vm.map(bo, part.offset, addr, range, flags)
             }
-            Self::Unmap { addr, range } => vm.unmap(addr, range, prealloc),
+            Self::Unmap { addr, range } => vm.unmap(addr, range),
         }
     }
 }
@@ -137,29 +129,18 @@ impl BindOp {
 impl Vm {
     /// Maps `range` bytes of a buffer, which it has from `offset` on. `EINVAL` when the VM is
     /// unusable, `ENOMEM`, `EINTR`.
-    fn map(
-        &self,
-        bo: ARef<Bo>,
-        offset: u64,
-        addr: u64,
-        range: u64,
-        mapping: MapFlags,
-        prealloc: &mut Prealloc<Space>,
-    ) -> Result {
+    fn map(&self, bo: ARef<Bo>, offset: u64, addr: u64, range: u64, mapping: MapFlags) -> Result {
         let space = self.space();
         let pinned = Pinned::new(bo)?;
         let vm_bo = space.obtain_bo(pinned.object())?;
-        let ret = space.map(
-            &MapRequest {
-                addr,
-                range,
-                offset,
-                mapping,
-                vm_bo: &vm_bo,
-                pinned: &pinned,
-            },
-            prealloc,
-        );
+        let ret = space.map(&MapRequest {
+            addr,
+            range,
+            offset,
+            mapping,
+            vm_bo: &vm_bo,
+            pinned: &pinned,
+        });
         drop(vm_bo);
         // The buffer may be evicted from now on, with the mapping just made.
         drop(pinned);
@@ -168,8 +149,8 @@ impl Vm {
     }
 
     /// Takes away what is mapped in a range. `ENOMEM`.
-    fn unmap(&self, addr: u64, range: u64, prealloc: &mut Prealloc<Space>) -> Result {
-        let ret = self.space().unmap(addr, range, prealloc);
+    fn unmap(&self, addr: u64, range: u64) -> Result {
+        let ret = self.space().unmap(addr, range);
         self.space().clean_up();
         ret
     }

@@ -47,14 +47,12 @@ pub(crate) fn vm_bind(
     if args.flags & ASYNC != 0 {
         return Err(EOPNOTSUPP);
     }
-    let mut prealloc = vm.space().take_spare();
     let failed = ops.iter().enumerate().find_map(|(i, op)| {
         BindOp::new(op, vm.kernel_va_start())
-            .and_then(|op| op.run(&vm, file, &mut prealloc))
+            .and_then(|op| op.run(&vm, file))
             .err()
             .map(|e| (i, e))
     });
-    vm.space().put_spare(prealloc);
     match failed {
         Some((i, e)) => {
             // Tells userspace which operation failed.

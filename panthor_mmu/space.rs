@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     kernel_ext::{
-        drm::gpuvm::{DriverGpuVm, GpuVm, MapStep, Op, Part, Prealloc, RemapStep, Reserve},
+        drm::gpuvm::{DriverGpuVm, GpuVm, MapStep, Op, Part, RemapStep, Reserve},
         io_pgtable::{self, Demand, PageTable, TableReserve, BLOCK},
         registry::Registry,
         swap,
@@ -156,7 +156,7 @@ impl VmSpace {
     fn unmap_all(&self) {
         let range = 1 << self.dev().info.va_bits();
         // Nothing is cut, so that nothing is allocated.
-        if let Err(e) = self.unmap(0, range, &mut Prealloc::new()) {
+        if let Err(e) = self.unmap(0, range) {
             dev_err!(
                 self.dev().parent(),
                 "mappings of a VM cannot be removed: {:?}\n",

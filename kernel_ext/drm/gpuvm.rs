@@ -12,7 +12,7 @@
 //! ([`DriverGpuVm::State`]) and serialises all changes. It is taken inside reservation locks, and
 //! the lock of an object's list of mappings is taken inside it. The shrinker takes it, without
 //! waiting: nothing may be allocated under it. What an operation needs is set aside in a
-//! [`Prealloc`]: how much that is can be seen under the lock only, so it is given up again for that,
+//! `Prealloc`: how much that is can be seen under the lock only, so it is given up again for that,
 //! if there is not enough.
 //!
 //! [`Locked::evict`]: super::gem::Locked::evict
@@ -31,7 +31,7 @@ use kernel::prelude::*;
 pub(crate) use self::{
     evict::EvictError,
     mappings::{with_mappings, GpuMappings, MappingsLocked},
-    ops::{MapRequest, Prealloc},
+    ops::MapRequest,
     vm::GpuVm,
 };
 

@@ -5,18 +5,12 @@
 use super::{
     super::gem::{Busy, DriverObject, Locked, Object},
     mappings::{first_va, for_each_va, with_mappings, MappingsLocked, ObjectOf},
+    ops::Owned,
     vm::GpuVm,
     DriverGpuVm, MapStep, Op, Reserve,
 };
 use crate::kernel_ext::{bindings, task::cond_resched};
-use kernel::{
-    error::from_result,
-    prelude::*,
-    sync::{
-        aref::ARef,
-        lock::{mutex::MutexBackend, Guard},
-    },
-};
+use kernel::{error::from_result, prelude::*, sync::aref::ARef};
 
 /// Why an object could not be evicted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,17 +33,17 @@ impl From<Error> for EvictError {
 ///
 /// # Safety
 ///
-/// `vm_bo` is a valid relation of `vm`, `state` is under the operation lock of `vm`, and the
+/// `vm_bo` is a valid relation of `vm`, `owned` is under the operation lock of `vm`, and the
 /// reservation lock of the object is held.
 unsafe fn evict_from<T: DriverGpuVm>(
     vm: &GpuVm<T>,
-    state: &mut Guard<'_, T::State, MutexBackend>,
+    owned: &mut Owned<T>,
     vm_bo: *mut bindings::drm_gpuvm_bo,
 ) -> Result {
     let mut reserve = T::Reserve::default();
     let mut op = Op {
         vm,
-        state: &mut **state,
+        state: &mut owned.state,
         reserve: &mut reserve,
     };
     // Evicted mappings may have got company meanwhile that is not: the relation is in the list of
@@ -127,7 +121,7 @@ where
 
         self.zap_cpu_mappings();
         for vm in &vms {
-            let mut state = vm.state.lock();
+            let mut owned = vm.owned.lock();
             // Without a reference, which might be the last one when we give it up: the mappings
             // hold one, and they stay while the operation lock is held.
             let mut found = None;
@@ -155,8 +149,8 @@ where
             };
             // SAFETY: The operation lock and the reservation lock are held. The object is not
             // pinned, so that nobody but mappings refers to the relation.
-            let ret = unsafe { evict_from(vm, &mut state, vm_bo.as_ptr()) };
-            drop(state);
+            let ret = unsafe { evict_from(vm, &mut owned, vm_bo.as_ptr()) };
+            drop(owned);
             if let Err(e) = ret {
                 self.update_state();
                 return Err(e.into());
@@ -193,9 +187,9 @@ where
             mappings.for_each_vm_bo(|vm_bo| {
                 // SAFETY: The relation, and with it its address space, is alive.
                 let vm = unsafe { GpuVm::<O::Vm>::from_raw((*vm_bo.as_ptr()).vm) };
-                ret = match vm.state.try_lock() {
+                ret = match vm.owned.try_lock() {
                     // SAFETY: Both locks are held.
-                    Some(mut state) => unsafe { evict_from(vm, &mut state, vm_bo.as_ptr()) }
+                    Some(mut owned) => unsafe { evict_from(vm, &mut owned, vm_bo.as_ptr()) }
                         .map_err(EvictError::Failed),
                     None => Err(EvictError::Contended),
                 };
@@ -244,7 +238,7 @@ unsafe fn restore<T: DriverGpuVm>(
         }
         cond_resched();
 
-        let mut state = vm.state.lock();
+        let mut owned = vm.owned.lock();
         // SAFETY: The operation lock is held.
         let first = unsafe { first_va::<T>(vm_bo) };
         let Some(va) = first.filter(|va| va.is_evicted()) else {
@@ -257,17 +251,17 @@ unsafe fn restore<T: DriverGpuVm>(
             mapping: va.mapping()?,
             segments: obj.segments().ok_or(ENODEV)?,
         };
-        let demand = T::demand_of_map(&mut state, &step, &reserve)?;
+        let demand = T::demand_of_map(&mut owned.state, &step, &reserve)?;
         if reserve.len() < demand {
             // The mapping may be cut or gone when the lock is taken again.
-            drop(state);
+            drop(owned);
             reserve.fill(demand)?;
             continue;
         }
 
         let mut op = Op {
             vm,
-            state: &mut *state,
+            state: &mut owned.state,
             reserve: &mut reserve,
         };
         T::begin(&mut op, step.addr, step.range)?;

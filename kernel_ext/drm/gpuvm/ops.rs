@@ -150,7 +150,7 @@ pub(super) struct Removed<T: DriverGpuVm>(Option<NonNull<Va<T>>>);
 
 impl<T: DriverGpuVm> Removed<T> {
     /// None.
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         Self(None)
     }
 
@@ -191,7 +191,7 @@ struct Demand {
 
 /// What operations may need, set aside while the operation lock is not held. What one leaves, or
 /// gives back, is there for the next.
-pub(crate) struct Prealloc<T: DriverGpuVm> {
+pub(super) struct Prealloc<T: DriverGpuVm> {
     /// At the most a new mapping, and one for each end of the range where an old one may be cut.
     vas: [Option<KBox<Va<T>>>; 3],
     /// The driver's part.
@@ -200,16 +200,11 @@ pub(crate) struct Prealloc<T: DriverGpuVm> {
 
 impl<T: DriverGpuVm> Prealloc<T> {
     /// Nothing.
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         Self {
             vas: [None, None, None],
             reserve: T::Reserve::default(),
         }
-    }
-
-    /// What is worth keeping for later; the rest is freed.
-    pub(super) fn trim(&mut self) {
-        self.reserve.trim();
     }
 
     fn has(&self, demand: Demand) -> bool {
@@ -259,7 +254,7 @@ where
 impl<T: DriverGpuVm> GpuVm<T> {
     /// Makes a mapping, in place of whatever is in its range. An error of
     /// [`DriverGpuVm::demand_of_map`] changes nothing.
-    pub(crate) fn map(&self, req: &MapRequest<'_, T>, prealloc: &mut Prealloc<T>) -> Result {
+    pub(crate) fn map(&self, req: &MapRequest<'_, T>) -> Result {
         // SAFETY: The entry is valid, as `vm_bo` holds a reference.
         let (vm, obj) = unsafe { ((*req.vm_bo.0.as_ptr()).vm, (*req.vm_bo.0.as_ptr()).obj) };
         if vm != self.as_raw() || obj != req.pinned.object().as_raw() {
@@ -274,7 +269,8 @@ impl<T: DriverGpuVm> GpuVm<T> {
             // SAFETY: The device is there, and the object pinned.
             segments: unsafe { stable_segments(req.pinned.object()) }.ok_or(ENODEV)?,
         };
-        let state = self.lock_with(prealloc, |state, reserve| {
+        let mut prealloc = Prealloc::new();
+        let owned = self.lock_with(&mut prealloc, |state, reserve| {
             let cuts = self.demand_of_cuts(state, req.addr, req.range);
             Ok(Demand {
                 vas: cuts.vas + 1,
@@ -294,11 +290,11 @@ impl<T: DriverGpuVm> GpuVm<T> {
             },
         };
         self.run(
-            state,
+            owned,
             (req.addr, req.range),
             Some((req.vm_bo, step)),
             Some(bound),
-            prealloc,
+            &mut prealloc,
             // SAFETY: The address space is valid, its operation lock is held, and `ctx` is what
             // the callbacks expect.
             |vm, ctx| to_result(unsafe { bindings::drm_gpuvm_sm_map(vm, ctx, &c_req) }),
@@ -306,31 +302,41 @@ impl<T: DriverGpuVm> GpuVm<T> {
     }
 
     /// Takes all mappings out of a range.
-    pub(crate) fn unmap(&self, addr: u64, range: u64, prealloc: &mut Prealloc<T>) -> Result {
+    pub(crate) fn unmap(&self, addr: u64, range: u64) -> Result {
         let bound = self.dev().enter();
-        let state = self.lock_with(prealloc, |state, _| {
+        let mut prealloc = Prealloc::new();
+        let owned = self.lock_with(&mut prealloc, |state, _| {
             Ok(self.demand_of_cuts(state, addr, range))
         })?;
-        self.run(state, (addr, range), None, bound, prealloc, |vm, ctx| {
-            // SAFETY: As above.
-            to_result(unsafe { bindings::drm_gpuvm_sm_unmap(vm, ctx, addr, range) })
-        })
+        self.run(
+            owned,
+            (addr, range),
+            None,
+            bound,
+            &mut prealloc,
+            |vm, ctx| {
+                // SAFETY: As above.
+                to_result(unsafe { bindings::drm_gpuvm_sm_unmap(vm, ctx, addr, range) })
+            },
+        )
     }
 
-    /// Takes the operation lock, with all that an operation needs in `prealloc`.
+    /// Takes the operation lock, with all that an operation needs in `prealloc`, which is empty.
     fn lock_with(
         &self,
         prealloc: &mut Prealloc<T>,
         demand: impl Fn(&mut T::State, &T::Reserve) -> Result<Demand>,
-    ) -> Result<Guard<'_, T::State, MutexBackend>> {
+    ) -> Result<Guard<'_, Owned<T>, MutexBackend>> {
+        let mut owned = self.owned.lock();
+        core::mem::swap(prealloc, &mut owned.spare);
         loop {
-            let mut state = self.state.lock();
-            let demand = demand(&mut state, &prealloc.reserve)?;
+            let demand = demand(&mut owned.state, &prealloc.reserve)?;
             if prealloc.has(demand) {
-                return Ok(state);
+                return Ok(owned);
             }
-            drop(state);
+            drop(owned);
             prealloc.fill(demand)?;
+            owned = self.owned.lock();
         }
     }
 
@@ -353,44 +359,72 @@ impl<T: DriverGpuVm> GpuVm<T> {
 
     fn run(
         &self,
-        mut state: Guard<'_, T::State, MutexBackend>,
+        mut owned: Guard<'_, Owned<T>, MutexBackend>,
         (addr, range): (u64, u64),
         map: Option<(&VmBo<T>, MapStep<'_, T>)>,
         bound: Option<Enter<'_>>,
         prealloc: &mut Prealloc<T>,
         f: impl FnOnce(*mut bindings::drm_gpuvm, *mut c_void) -> Result,
     ) -> Result {
+        let Owned {
+            state,
+            spare,
+            removed,
+        } = &mut *owned;
         let mut ctx = Context {
             op: Op {
                 vm: self,
-                state: &mut *state,
+                state,
                 reserve: &mut prealloc.reserve,
             },
             vas: &mut prealloc.vas,
             map,
             bound,
-            // What an operation kept for which the hardware did not do its part. If it does so now
-            // it is because there is no hardware any more.
-            removed: core::mem::replace(&mut *self.kept.lock(), Removed::new()),
+            removed,
         };
         let ret = T::begin(&mut ctx.op, addr, range).and_then(|()| {
             let ret = f(self.as_raw(), (&raw mut ctx).cast());
             let ended = T::end(&mut ctx.op);
+            // What an earlier operation left goes as well: if the hardware does its part now, it
+            // is because there is none any more.
             // SAFETY: The operation lock is held.
             while let Some(va) = ended.ok().and_then(|()| unsafe { ctx.removed.pop() }) {
                 Prealloc::put_va(ctx.vas, va);
             }
             ret.and(ended)
         });
-        *self.kept.lock() = ctx.removed;
+        drop(ctx);
+        prealloc.reserve.trim();
+        // What another one left meanwhile is freed by the caller, without the lock.
+        core::mem::swap(prealloc, spare);
         ret
+    }
+}
+
+/// What the operation lock of an address space owns.
+pub(super) struct Owned<T: DriverGpuVm> {
+    /// The driver's page tables.
+    pub(super) state: T::State,
+    /// What operations left of what they set aside, for the next ones.
+    spare: Prealloc<T>,
+    /// Mappings of operations that did not end as they should.
+    removed: Removed<T>,
+}
+
+impl<T: DriverGpuVm> Owned<T> {
+    pub(super) fn new(state: T::State) -> Self {
+        Self {
+            state,
+            spare: Prealloc::new(),
+            removed: Removed::new(),
+        }
     }
 }
 
 /// The operation lock of an address space, held until it is dropped.
 pub(crate) struct OpGuard<'a, T: DriverGpuVm> {
     pub(super) vm: &'a GpuVm<T>,
-    pub(super) state: Guard<'a, T::State, MutexBackend>,
+    pub(super) owned: Guard<'a, Owned<T>, MutexBackend>,
 }
 
 /// What the callbacks of one operation work on.
@@ -403,17 +437,17 @@ struct Context<'a, T: DriverGpuVm> {
     /// any time.
     bound: Option<Enter<'a>>,
     /// Mappings that are gone when the operation has ended.
-    removed: Removed<T>,
+    removed: &'a mut Removed<T>,
 }
 
 impl<'a, T: DriverGpuVm> OpGuard<'a, T> {
-    pub(super) fn new(vm: &'a GpuVm<T>, state: Guard<'a, T::State, MutexBackend>) -> Self {
-        Self { vm, state }
+    pub(super) fn new(vm: &'a GpuVm<T>, owned: Guard<'a, Owned<T>, MutexBackend>) -> Self {
+        Self { vm, owned }
     }
 
     /// What the lock owns.
     pub(crate) fn state(&mut self) -> &mut T::State {
-        &mut self.state
+        &mut self.owned.state
     }
 
     /// Calls `f` for the object of every mapping, in the order of addresses, until it returns

@@ -11,19 +11,19 @@ use super::{
     evict,
     mappings::ObjectOf,
     ops,
-    ops::{OpGuard, Prealloc, Removed},
+    ops::{OpGuard, Owned},
     DriverGpuVm,
 };
 use crate::kernel_ext::{bindings, registry};
 use core::{marker::PhantomData, ops::Deref, ptr::NonNull};
 use kernel::{
     error::to_result,
-    new_mutex, new_spinlock,
+    new_mutex,
     prelude::*,
     seq_file::SeqFile,
     sync::{
         aref::{ARef, AlwaysRefCounted},
-        Mutex, SpinLock,
+        Mutex,
     },
     types::Opaque,
 };
@@ -40,13 +40,7 @@ pub(crate) struct GpuVm<T: DriverGpuVm> {
     #[pin]
     vm: Opaque<bindings::drm_gpuvm>,
     #[pin]
-    pub(super) state: Mutex<T::State>,
-    /// What operations left of what they set aside, for the next ones.
-    #[pin]
-    spare: SpinLock<Prealloc<T>>,
-    /// Mappings of an operation that did not end as it should. Changed under the operation lock.
-    #[pin]
-    pub(super) kept: SpinLock<Removed<T>>,
+    pub(super) owned: Mutex<Owned<T>>,
     resv: ARef<ResvObject>,
     /// The place in the list of all address spaces of the device.
     links: registry::Links<Self>,
@@ -85,9 +79,7 @@ where
         let this = KBox::try_pin_init(
             try_pin_init!(Self {
                 vm: Opaque::zeroed(),
-                state <- new_mutex!(state, "GpuVm::state"),
-                spare <- new_spinlock!(Prealloc::new(), "GpuVm::spare"),
-                kept <- new_spinlock!(Removed::new(), "GpuVm::kept"),
+                owned <- new_mutex!(Owned::new(state), "GpuVm::owned"),
                 resv,
                 links: registry::Links::new(),
                 data <- data,
@@ -214,26 +206,14 @@ impl<T: DriverGpuVm> GpuVm<T> {
         &self.resv
     }
 
-    /// What earlier operations left. To be given back with [`Self::put_spare`].
-    pub(crate) fn take_spare(&self) -> Prealloc<T> {
-        core::mem::replace(&mut *self.spare.lock(), Prealloc::new())
-    }
-
-    /// Keeps for later operations what is worth it.
-    pub(crate) fn put_spare(&self, mut spare: Prealloc<T>) {
-        spare.trim();
-        // Another one may have given back something meanwhile: freed without the lock.
-        let _old = core::mem::replace(&mut *self.spare.lock(), spare);
-    }
-
     /// Takes the operation lock.
     pub(crate) fn lock(&self) -> OpGuard<'_, T> {
-        OpGuard::new(self, self.state.lock())
+        OpGuard::new(self, self.owned.lock())
     }
 
     /// Writes a table of all mappings, in the form of all drivers that use `drm_gpuvm`.
     pub(crate) fn show(&self, m: &SeqFile) -> Result {
-        let _guard = self.state.lock();
+        let _guard = self.owned.lock();
         // SAFETY: The operation lock keeps the mappings as they are.
         to_result(unsafe {
             bindings::drm_debugfs_gpuva_info(
