@@ -257,7 +257,7 @@ void kx_vma_init_pfnmap(struct vm_area_struct *vma, bool write_combine)
 		vma->vm_page_prot = pgprot_writecombine(vma->vm_page_prot);
 }
 
-/* Maps one page, or the 2 MiB around it where the memory, the address and the mapping allow. */
+/* Maps one page, or what a PMD maps around it where memory, address and mapping allow. */
 vm_fault_t kx_vmf_insert_page(struct vm_fault *vmf, unsigned int order, struct page *page)
 {
 	if (!order)

@@ -10,6 +10,7 @@
 #include <linux/io-pgtable.h>
 #include <linux/list_lru.h>
 #include <linux/mm_types.h>
+#include <linux/pgtable.h>
 #include <linux/types.h>
 
 struct dma_buf;
@@ -67,6 +68,7 @@ void kx_vunmap(const void *addr);
 void kx_iosys_map_set_vaddr(struct iosys_map *map, void *addr);
 
 /* CPU mappings */
+static const unsigned int KX_PMD_ORDER = PMD_ORDER;
 bool kx_vma_is_cow_mapping(struct vm_area_struct *vma);
 void kx_vma_init_pfnmap(struct vm_area_struct *vma, bool write_combine);
 vm_fault_t kx_vmf_insert_page(struct vm_fault *vmf, unsigned int order, struct page *page);

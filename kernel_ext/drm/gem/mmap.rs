@@ -19,9 +19,6 @@ use kernel::{
     },
 };
 
-/// The log2 of the number of pages that a huge fault is for: 2 MiB with pages of 4 KiB.
-const PMD_ORDER: c_uint = 9;
-
 /// Up to this size an object is brought in with the mmap lock held, as shmem does for its pages.
 const QUICK_SWAP_IN: usize = SZ_64K;
 /// And up to this one if its content is still to come: one huge page.
@@ -152,7 +149,7 @@ unsafe extern "C" fn huge_fault_callback<T: DriverObject>(
     vmf: *mut bindings::vm_fault,
     order: c_uint,
 ) -> bindings::vm_fault_t {
-    if order != PMD_ORDER {
+    if order != bindings::KX_PMD_ORDER {
         return FALLBACK;
     }
     // SAFETY: The mm core calls this for a fault in a mapping of ours.

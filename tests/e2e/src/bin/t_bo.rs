@@ -420,24 +420,28 @@ fn huge_faults() -> Res {
     if let Ok(on) = sys::read_text("/sys/module/panthor/parameters/transparent_hugepage") {
         eq!(on.trim(), "Y");
     }
-    let size = 16 * M;
-    let huge = sys::read_text("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size");
-    let huge = huge.ok().and_then(|t| t.trim().parse::<u64>().ok());
-    if huge.is_some_and(|huge| huge > size) {
-        skip!("huge pages are larger than the buffer");
-    }
+    let huge = ok!(sys::read_text(
+        "/sys/kernel/mm/transparent_hugepage/hpage_pmd_size"
+    ));
+    let huge = huge.trim().parse::<u64>().map_err(|e| e.to_string())?;
+    let size = (2 * huge).max(16 * M);
     let d = ok!(Dev::open());
     // Memory may be fragmented: one good try is enough.
     let mut least = u64::MAX;
+    let mut most = 0;
     for _ in 0..4 {
         let b = ok!(d.bo(size, BO_WB_MMAP, 0));
-        let m = ok!(d.mmap(b, size));
+        let m = ok!(Map::aligned(d.fd(), ok!(d.offset(b)), size, huge));
         let before = minor_faults();
         pattern::fill(&m, 1);
         least = least.min(minor_faults() - before);
+        most = most.max(ok!(proc::MemInfo::read()).get("ShmemHugePages"));
         pattern::check(&m, 1)?;
     }
-    note!("{least} faults for {} pages", size / page_size());
+    note!(
+        "{least} faults for {} pages, {most} bytes in huge pages",
+        size / page_size()
+    );
     check!(
         least < size / page_size() / 2,
         "{least} faults for {} pages",
