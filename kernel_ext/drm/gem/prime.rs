@@ -178,7 +178,11 @@ pub(super) unsafe extern "C" fn export_callback<T: DriverObject>(
         resv: this.resv(),
         priv_: obj.cast(),
     };
-    this.exported.store(true, Relaxed);
+    // With the lock, so that whoever holds it to give the memory up sees all exports that there are.
+    match this.lock_interruptible() {
+        Ok(_locked) => this.exported.store(true, Relaxed),
+        Err(e) => return err_ptr(e),
+    }
     // SAFETY: `info` describes the object; the dma-buf takes a reference on it.
     unsafe { bindings::drm_gem_dmabuf_export((*obj).dev, (&raw const info).cast_mut()) }
 }
