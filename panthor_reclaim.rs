@@ -103,6 +103,7 @@ pub(crate) fn claim(dev: &ARef<PanthorDevice>, tgid: &Pid) -> Result {
     let mut outcome = Outcome::default();
     // Which ones come back, before those that are mapped for the GPU come with their VMs.
     let evicted = target.evicted()?;
+    let mut short = KVec::with_capacity(target.vms().len(), GFP_KERNEL)?;
     for vm in target.vms() {
         let Some(_enter) = dev.enter() else {
             outcome.fail(ENODEV);
@@ -110,6 +111,10 @@ pub(crate) fn claim(dev: &ARef<PanthorDevice>, tgid: &Pid) -> Result {
         };
         if let Err(e) = vm.restore() {
             outcome.fail(e);
+            if e == ENOMEM {
+                // There is room for all.
+                short.push(vm.clone(), GFP_KERNEL)?;
+            }
         }
         if current!().signal_pending() {
             outcome.fail(EINTR);
@@ -117,7 +122,7 @@ pub(crate) fn claim(dev: &ARef<PanthorDevice>, tgid: &Pid) -> Result {
         }
     }
     for bo in &evicted {
-        if !outcome.count(bo.size(), evict::restore(dev, bo)) {
+        if !outcome.count(bo.size(), evict::restore(dev, bo, &short)) {
             break;
         }
     }

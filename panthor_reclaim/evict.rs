@@ -5,18 +5,19 @@
 
 use super::{
     outcome::{Done, Reason},
-    target::Target,
+    target::{is_mapped_in, Target},
     ReclaimMode,
 };
 use crate::{
     kernel_ext::{drm::gpuvm::EvictError, swap},
     panthor_gem::{Bo, BoKind, SwapTurn},
+    panthor_mmu::Vm,
     PanthorDevice,
 };
 use kernel::{
     page::PAGE_SIZE,
     prelude::*,
-    sync::aref::ARef,
+    sync::{aref::ARef, Arc},
     time::{delay::fsleep, msecs_to_jiffies, Delta, Instant, Monotonic},
 };
 
@@ -95,8 +96,8 @@ impl<'a> Evictor<'a> {
             };
             let result = {
                 let locked = bo.lock_interruptible()?;
-                // Others get at it by a mapping, which needs this lock. If it is exported just now,
-                // its content is safe: an importer brings it back.
+                // Others get at it by a mapping or an export, which need this lock. If it gets a
+                // global name just now, its content is safe: who uses it brings it back.
                 if !self.is_ours(bo) {
                     return Ok(Done::Kept(Reason::NotOurs));
                 }
@@ -192,8 +193,10 @@ impl<'a> Evictor<'a> {
     }
 }
 
-/// Brings one buffer back that no VM has mapped; the others came with their VMs.
-pub(super) fn restore(dev: &PanthorDevice, bo: &Bo) -> Result<Done> {
+/// Brings one buffer back, for the CPU: those that are mapped for the GPU came with their VMs.
+/// Not what one of the VMs in `short` of memory has mapped: to make room for it, the kernel
+/// would take what came back with another.
+pub(super) fn restore(dev: &PanthorDevice, bo: &Bo, short: &[Arc<Vm>]) -> Result<Done> {
     if current!().signal_pending() {
         return Err(EINTR);
     }
@@ -202,6 +205,9 @@ pub(super) fn restore(dev: &PanthorDevice, bo: &Bo) -> Result<Done> {
     };
     let locked = bo.lock_interruptible()?;
     if !locked.is_resident() {
+        if is_mapped_in(bo, short) {
+            return Ok(Done::Kept(Reason::NoMemory));
+        }
         locked.prepare_cpu_map()?;
     }
     Ok(Done::Moved { bytes: bo.size() })

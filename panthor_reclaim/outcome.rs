@@ -13,6 +13,8 @@ pub(crate) enum Reason {
     NotOurs,
     /// It was in use.
     Busy,
+    /// There was no memory for the VM that has it mapped, which has been told.
+    NoMemory,
 }
 
 /// What became of a buffer.

@@ -57,7 +57,7 @@ impl Target {
         Ok(Self { vms, buffers })
     }
 
-    /// All VMs.
+    /// All VMs, in the order of the addresses of their spaces.
     pub(super) fn vms(&self) -> &[Arc<Vm>] {
         &self.vms
     }
@@ -83,10 +83,7 @@ impl Target {
         let mut alone = true;
         with_mappings(bo, |mappings| {
             mappings.for_each_vm(|space| {
-                alone = self
-                    .vms
-                    .binary_search_by_key(&space_address(space), |vm| space_address(vm.space()))
-                    .is_ok();
+                alone = contains(&self.vms, space);
                 alone
             });
         });
@@ -99,6 +96,24 @@ impl Target {
             vm.space().clean_up();
         }
     }
+}
+
+/// Whether a buffer is mapped in one of `vms`, which are in the order of [`Target::vms`].
+pub(super) fn is_mapped_in(bo: &Bo, vms: &[Arc<Vm>]) -> bool {
+    let mut found = false;
+    with_mappings(bo, |mappings| {
+        mappings.for_each_vm(|space| {
+            found = contains(vms, space);
+            !found
+        });
+    });
+    found
+}
+
+/// Whether `vms`, in the order of [`Target::vms`], have `space` among them.
+fn contains(vms: &[Arc<Vm>], space: &VmSpace) -> bool {
+    vms.binary_search_by_key(&space_address(space), |vm| space_address(vm.space()))
+        .is_ok()
 }
 
 fn address(bo: &ARef<Bo>) -> usize {

@@ -82,6 +82,47 @@ fn claim_target() -> Res {
     check_all(&mut c, 16)
 }
 
+/// Of several VMs one is too large for the room: the others come back and stay, for as long as that
+/// one does not come after them.
+fn claim_large_beside_small() -> Res {
+    need()?;
+    let g = group("e2e-target")?;
+    let (small, large) = (12usize, 32);
+    // The order of VMs is by chance, anew for each process.
+    let mut most = 0;
+    for _ in 0..3 {
+        let mut c = Child::holder()?;
+        ok!(g.add(c.pid));
+        c.call("vm")?;
+        for i in 0..large {
+            c.call(&format!("bo 0x40000 2 1 {}", i + 1))?;
+            c.call(&format!("bind 1 {i} {:#x}", (i + 1) << 32))?;
+        }
+        for vm in 2..2 + small as u64 {
+            c.call("vm")?;
+            c.call(&format!("bo 0x20000 2 {vm} {vm}"))?;
+            c.call(&format!("bind {vm} {} 0x100000000", large + vm - 2))?;
+        }
+        ok!(reclaim(c.pid));
+        limit(&g, 4 * M)?;
+        let r = claim(c.pid);
+        let bos = debugfs::Gems::read()?;
+        ok!(g.set("memory.max", "max"));
+        let there = |size| {
+            let of_size = |b: &&debugfs::Gem| b.size == size && b.resident > 0;
+            bos.of(c.pid).filter(of_size).count()
+        };
+        let (of_small, of_large) = (there(0x20000), there(0x40000));
+        note!("{r:?}: {of_small} of {small} small VMs are back, {of_large} of {large} buffers of the large one");
+        most = most.max(of_small);
+        check!(r == Err(ENOMEM), "{r:?}");
+        check_all(&mut c, small as u64 + large)?;
+        c.kill()?;
+    }
+    check!(most >= small * 3 / 4, "what came back is gone");
+    Ok(())
+}
+
 /// The writer has no room: the memory is charged to whose it was before, so all is done.
 fn tight_writer() -> Res {
     need()?;
@@ -257,6 +298,7 @@ fn cpu_fault_evicted() -> Res {
 fn main() -> std::process::ExitCode {
     ktap::run(cases![limit 90;
         claim_target,
+        claim_large_beside_small,
         tight_writer,
         reclaim_target,
         swap_limit,
