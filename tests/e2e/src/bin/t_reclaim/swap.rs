@@ -2,7 +2,7 @@
 //! Swap that is not there, full, failing, or turned off.
 
 use e2e::child::Child;
-use e2e::debugfs::VmResident;
+use e2e::debugfs::{Gems, VmResident};
 use e2e::model::Model;
 use e2e::proc::MemInfo;
 use e2e::reclaim::*;
@@ -158,9 +158,12 @@ pub fn claim_enomem() -> Res {
         c.call(&format!("bind 1 {i} {:#x}", va(i)))?;
     }
     ok!(reclaim(c.pid));
-    ok!(g.write("memory.max", "8M"));
+    // Room for half of it, beside what the helper itself needs, which grows with the size of pages.
+    // The helper must not need more meanwhile, or it would be killed for that.
+    let needs = g.current()?;
+    ok!(g.write("memory.max", &(needs + 8 * M).to_string()));
     let r = claim(c.pid);
-    let resident = c.resident()?;
+    let resident: u64 = Gems::read()?.of(c.pid).map(|g| g.resident).sum();
     ok!(g.write("memory.max", "max"));
     note!("{resident} of {} bytes came back: {r:?}", 16 * M);
     check!(r == Err(ENOMEM), "{r:?}");
