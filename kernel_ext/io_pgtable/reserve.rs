@@ -69,9 +69,9 @@ impl TableReserve {
         self.len
     }
 
-    /// Sees to it that there are at least `len`. It is userspace that says how many: they count as
-    /// its memory, and there may be too many of them. `ENOMEM`; `EINTR` when the task is being
-    /// killed.
+    /// Sees to it that there are at least `len`. It is userspace that says how many: they are
+    /// charged to the task that asks, who need not be the one whose address space it is, and there
+    /// may be too many of them. `ENOMEM`; `EINTR` when the task is being killed.
     pub(crate) fn fill(&mut self, len: usize) -> Result {
         while self.len < len {
             if fatal_signal_pending() {

@@ -86,7 +86,7 @@ fn claim_target() -> Res {
 /// one does not come after them.
 fn claim_large_beside_small() -> Res {
     need()?;
-    let g = group("e2e-target")?;
+    let g = Cgroup::need("e2e-target")?;
     let (small, large) = (12usize, 32);
     // The order of VMs is by chance, anew for each process.
     let mut most = 0;
@@ -107,7 +107,7 @@ fn claim_large_beside_small() -> Res {
         limit(&g, 4 * M)?;
         let r = claim(c.pid);
         let bos = debugfs::Gems::read()?;
-        ok!(g.set("memory.max", "max"));
+        ok!(g.write("memory.max", "max"));
         let there = |size| {
             let of_size = |b: &&debugfs::Gem| b.size == size && b.resident > 0;
             bos.of(c.pid).filter(of_size).count()
