@@ -36,6 +36,17 @@ impl MemInfo {
     }
 }
 
+/// Bytes of memory that nobody has: `MemFree`, and what waits in the lists of the CPUs, which may be
+/// tens of MiB after much was freed.
+pub fn free_memory() -> Result<u64> {
+    let listed: u64 = sys::read_text("/proc/zoneinfo")?
+        .lines()
+        .filter_map(|l| l.trim_start().strip_prefix("count:"))
+        .filter_map(|n| n.trim().parse::<u64>().ok())
+        .sum();
+    Ok(MemInfo::read()?.get("MemFree") + listed * sys::page_size())
+}
+
 /// Bytes of swap in use now.
 pub fn swap_used() -> Result<u64> {
     Ok(MemInfo::read()?.swapped())
