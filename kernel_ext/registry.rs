@@ -19,7 +19,7 @@ use kernel::{
 /// A reference that [`Self::get_unless_zero`] returns is as good as any other one, and
 /// [`Self::links`] always returns the same part of the object, which nobody else uses.
 pub(in crate::kernel_ext) unsafe trait Registered:
-    AlwaysRefCounted + Sized
+    AlwaysRefCounted + Send + Sync + Sized
 {
     /// Takes a reference unless the last one is gone.
     ///
@@ -32,20 +32,23 @@ pub(in crate::kernel_ext) unsafe trait Registered:
     fn links(&self) -> &Links<Self>;
 }
 
-/// The place of an object in a [`Registry`]: its neighbours.
+/// The place of an object in a [`Registry`]: which one, and its neighbours.
 ///
 /// # Invariants
 ///
-/// Accessed with the lock of the registry held only.
-pub(in crate::kernel_ext) struct Links<T> {
+/// `prev` and `next` are accessed with the lock of the registry held only; `home` by who inserts
+/// and who removes the object.
+pub(in crate::kernel_ext) struct Links<T: AlwaysRefCounted + Send + Sync> {
+    home: Cell<Option<NonNull<Registry<T>>>>,
     prev: Cell<Option<NonNull<T>>>,
     next: Cell<Option<NonNull<T>>>,
 }
 
-impl<T> Links<T> {
+impl<T: AlwaysRefCounted + Send + Sync> Links<T> {
     /// Of an object that is in no list.
     pub(in crate::kernel_ext) fn new() -> Self {
         Self {
+            home: Cell::new(None),
             prev: Cell::new(None),
             next: Cell::new(None),
         }
@@ -100,13 +103,14 @@ impl<T: AlwaysRefCounted + Send + Sync> Registry<T> {
 }
 
 #[allow(private_bounds)]
-impl<T: Registered + Send + Sync> Registry<T> {
+impl<T: Registered> Registry<T> {
     /// Adds an object.
     ///
     /// # Safety
     ///
-    /// It is in no registry, and the caller removes it before its memory is freed.
+    /// It is in no registry, and the caller removes it before its memory is freed, or this registry.
     pub(in crate::kernel_ext) unsafe fn insert(&self, obj: &T) {
+        obj.links().home.set(Some(NonNull::from(self)));
         let mut inner = self.inner.lock();
         // INVARIANT: The caller removes the object in time.
         let new = Some(NonNull::from(obj));
@@ -119,13 +123,18 @@ impl<T: Registered + Send + Sync> Registry<T> {
         }
     }
 
-    /// Removes an object.
+    /// Removes an object from the registry that it is in.
     ///
     /// # Safety
     ///
-    /// It is in this registry.
-    pub(in crate::kernel_ext) unsafe fn remove(&self, obj: &T) {
-        let mut inner = self.inner.lock();
+    /// Nobody else inserts or removes it meanwhile.
+    pub(in crate::kernel_ext) unsafe fn remove(obj: &T) {
+        let Some(home) = obj.links().home.take() else {
+            return;
+        };
+        // SAFETY: It is there while objects are in it, see `insert()`.
+        let home = unsafe { home.as_ref() };
+        let mut inner = home.inner.lock();
         let (prev, next) = (obj.links().prev.take(), obj.links().next.take());
         match prev {
             // SAFETY: The memory is valid by the type invariants.
@@ -138,7 +147,7 @@ impl<T: Registered + Send + Sync> Registry<T> {
             None => inner.last = prev,
         }
         if inner.waiting > 0 {
-            self.removed.notify_all();
+            home.removed.notify_all();
         }
     }
 

@@ -429,7 +429,7 @@ impl<T: DriverObject> Object<T> {
         unsafe {
             Locked::new(&*this).move_to_list(None);
             Locked::new(&*this).release_backing();
-            T::registry((*this).dev()).remove(&*this);
+            registry::Registry::remove(&*this);
             bindings::drm_gem_object_release(obj);
             drop(KBox::from_raw(this));
         }

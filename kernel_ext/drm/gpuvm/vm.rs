@@ -125,7 +125,7 @@ where
         // gone. What the device has of it is released while the registry still knows it.
         unsafe {
             T::release(&*this);
-            T::registry((*this).dev()).remove(&*this);
+            registry::Registry::remove(&*this);
             drop(KBox::from_raw(this));
         }
     }
