@@ -325,8 +325,6 @@ pub(super) struct Listed {
     scan: Atomic<u64>,
     /// Under the reservation lock of the object.
     place: UnsafeCell<Place>,
-    /// Whether it is in a list, for those who look without the lock.
-    is_in: Atomic<bool>,
 }
 
 impl Listed {
@@ -339,7 +337,6 @@ impl Listed {
             }),
             scan: Atomic::new(0),
             place: UnsafeCell::new(Place::Unknown),
-            is_in: Atomic::new(false),
         })
     }
 }
@@ -386,7 +383,6 @@ impl<T: DriverObject> Locked<'_, T> {
             }
         };
         let list = to.and_then(|to| Some((to, *T::lists(self.dev()).get(to)?)));
-        self.listed.is_in.store(list.is_some(), Relaxed);
         // INVARIANT: It is out of the old list, and goes to the new one.
         *place = match list {
             None => Place::Out(charged),
@@ -405,7 +401,10 @@ impl<T: DriverObject> Locked<'_, T> {
 impl<T: DriverObject> Object<T> {
     /// Whether the object is in a list; without the lock, for people to look at.
     pub(crate) fn is_listed(&self) -> bool {
-        self.listed.is_in.load(Relaxed)
+        let node = self.listed.node.get();
+        // SAFETY: The node is initialised. It is read as `list_empty()` does it, and not followed.
+        let next = unsafe { (&raw const (*node).next).read_volatile() };
+        !core::ptr::eq(next, node)
     }
 }
 
