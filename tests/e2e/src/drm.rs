@@ -59,12 +59,8 @@ pub fn nodes() -> Vec<PathBuf> {
     nodes_named("renderD")
 }
 
-/// The primary nodes. A device that was bound again has another number than before where somebody
-/// still had the old one open.
-pub fn primary_nodes() -> Vec<PathBuf> {
-    nodes_named("card")
-}
-
+/// All of a kind. A device that was bound again has another number than before where somebody still
+/// had the old one open.
 fn nodes_named(prefix: &str) -> Vec<PathBuf> {
     let mut v = Vec::new();
     if let Ok(d) = std::fs::read_dir("/dev/dri") {
@@ -81,8 +77,17 @@ fn nodes_named(prefix: &str) -> Vec<PathBuf> {
 impl Dev {
     /// Opens the device; `ENODEV` when there is none.
     pub fn open() -> Result<Dev> {
+        Dev::open_one_of(nodes())
+    }
+
+    /// Opens its primary node, which has calls that render nodes do not; `ENODEV` as above.
+    pub fn open_primary() -> Result<Dev> {
+        Dev::open_one_of(nodes_named("card"))
+    }
+
+    fn open_one_of(nodes: Vec<PathBuf>) -> Result<Dev> {
         let mut r = Err(sys::ENODEV);
-        for p in nodes() {
+        for p in nodes {
             match std::fs::OpenOptions::new().read(true).write(true).open(&p) {
                 Ok(f) => {
                     let d = Dev { fd: f.into() };

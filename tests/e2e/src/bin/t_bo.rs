@@ -477,18 +477,7 @@ fn close() -> Res {
 /// A buffer with three handles in one file and one in another lives until the last is closed,
 /// whichever that is.
 fn several_handles() -> Res {
-    let open = || -> Res<Dev> {
-        let Some(node) = drm::primary_nodes().pop() else {
-            fail!("no primary node");
-        };
-        let f = std::fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(&node)
-            .map_err(|e| format!("{}: {e}", node.display()))?;
-        Ok(Dev::from_fd(f.into()))
-    };
-    let (a, b) = (open()?, open()?);
+    let (a, b) = (ok!(Dev::open_primary()), ok!(Dev::open_primary()));
     for order in [[0, 1, 2, 3], [3, 2, 1, 0], [1, 3, 0, 2], [2, 0, 3, 1]] {
         let others = [ok!(a.bo(PAGE, 0, 0)), ok!(a.bo(PAGE, 0, 0))];
         let h = ok!(a.bo(M, BO_WB_MMAP, 0));

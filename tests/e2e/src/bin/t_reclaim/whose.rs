@@ -59,15 +59,7 @@ pub fn foreign_shared_stays() -> Res {
 /// A buffer with a global name stays: whoever knows the name can open it.
 pub fn named_stays() -> Res {
     need()?;
-    let Some(node) = drm::primary_nodes().pop() else {
-        fail!("no primary node");
-    };
-    let f = std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(&node)
-        .map_err(|e| format!("{}: {e}", node.display()))?;
-    let d = Dev::from_fd(f.into());
+    let d = ok!(Dev::open_primary());
     let h = ok!(d.bo(M, BO_WB_MMAP, 0));
     ok!(d.label(h, "e2e-named"));
     let m = ok!(d.mmap(h, M));
