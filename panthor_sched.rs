@@ -8,11 +8,8 @@
 //! not there.
 
 use crate::{
-    kernel_ext::{
-        task::{capable, Capability},
-        uaccess::read_array,
-    },
-    panthor_uapi::check_zero,
+    kernel_ext::task::{capable, Capability},
+    panthor_uapi::{check_zero, read_array},
     PanthorDevice, PanthorDrmFile,
 };
 use kernel::{prelude::*, uapi};

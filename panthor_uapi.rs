@@ -3,7 +3,7 @@
 
 //! The versions of the structures of the user space interface.
 
-use crate::kernel_ext::uaccess::Versioned;
+use crate::kernel_ext::uaccess::{self, Array, ArrayAt, Versioned};
 use core::mem::{offset_of, size_of};
 use kernel::{error::code::EINVAL, prelude::*, uapi::*};
 
@@ -27,6 +27,21 @@ versioned! {
     drm_panthor_sync_op up to timeline_value: u64,
     drm_panthor_timestamp_info up to current_timestamp: u64,
     drm_panthor_vm_bind_op up to syncs: drm_panthor_obj_array,
+}
+
+impl From<&drm_panthor_obj_array> for ArrayAt {
+    fn from(array: &drm_panthor_obj_array) -> Self {
+        Self {
+            addr: array.array,
+            stride: array.stride,
+            count: array.count,
+        }
+    }
+}
+
+/// Reads an array that an ioctl names. Errors as [`uaccess::read_array_from()`].
+pub(crate) fn read_array<T: Versioned>(array: &drm_panthor_obj_array) -> Result<Array<T>> {
+    uaccess::read_array(array.into())
 }
 
 /// Fails unless all padding is zero, so that it can get a meaning later.

@@ -13,7 +13,6 @@ use kernel::{
     alloc::flags::__GFP_NOWARN,
     prelude::*,
     uaccess::{UserPtr, UserSlice},
-    uapi::drm_panthor_obj_array,
 };
 
 /// Plain data, as it is exchanged with user space.
@@ -22,44 +21,9 @@ use kernel::{
 ///
 /// The type has no padding, no pointers and no interior mutability, and every bit pattern is a
 /// valid value.
+///
+/// Those of the uAPI are in [`super::uapi`].
 pub(crate) unsafe trait Pod: Copy + 'static {}
-
-macro_rules! impl_pod {
-    ($($ty:ident),* $(,)?) => {$(
-        // SAFETY: The structures of the uAPI are made of integers, with explicit padding.
-        unsafe impl Pod for kernel::uapi::$ty {}
-    )*};
-}
-
-impl_pod! {
-    drm_panthor_bo_create,
-    drm_panthor_bo_mmap_offset,
-    drm_panthor_bo_query_info,
-    drm_panthor_bo_set_label,
-    drm_panthor_bo_sync,
-    drm_panthor_bo_sync_op,
-    drm_panthor_csif_info,
-    drm_panthor_dev_query,
-    drm_panthor_gpu_info,
-    drm_panthor_group_create,
-    drm_panthor_group_destroy,
-    drm_panthor_group_get_state,
-    drm_panthor_group_priorities_info,
-    drm_panthor_group_submit,
-    drm_panthor_mmu_info,
-    drm_panthor_queue_create,
-    drm_panthor_queue_submit,
-    drm_panthor_set_user_mmio_offset,
-    drm_panthor_sync_op,
-    drm_panthor_tiler_heap_create,
-    drm_panthor_tiler_heap_destroy,
-    drm_panthor_timestamp_info,
-    drm_panthor_vm_bind,
-    drm_panthor_vm_bind_op,
-    drm_panthor_vm_create,
-    drm_panthor_vm_destroy,
-    drm_panthor_vm_get_state,
-}
 
 /// A structure of which there may be several versions.
 pub(crate) trait Versioned: Pod {
@@ -203,14 +167,22 @@ impl<T: Pod> core::ops::Deref for Array<T> {
     }
 }
 
+/// Where an array of structures is.
+#[derive(Clone, Copy)]
+pub(crate) struct ArrayAt {
+    /// The address of the first one.
+    pub(crate) addr: u64,
+    /// How many bytes the other side knows of each, which is how far they are apart.
+    pub(crate) stride: u32,
+    /// How many there are.
+    pub(crate) count: u32,
+}
+
 /// Reads an array of structures.
 ///
 /// `EINVAL` if the other side knows less than the first version of the structure, `E2BIG` if it
 /// uses a part that we do not know.
-pub(crate) fn read_array_from<T: Versioned>(
-    mem: &impl Memory,
-    array: &drm_panthor_obj_array,
-) -> Result<Array<T>> {
+pub(crate) fn read_array_from<T: Versioned>(mem: &impl Memory, array: ArrayAt) -> Result<Array<T>> {
     if array.count == 0 {
         return Ok(Array::Few([zeroed(); FEW], 0));
     }
@@ -223,7 +195,7 @@ pub(crate) fn read_array_from<T: Versioned>(
 
     let at = |i: usize| {
         array
-            .array
+            .addr
             .wrapping_add((i as u64).wrapping_mul(stride as u64))
     };
     if count <= FEW {
@@ -260,7 +232,7 @@ pub(crate) fn write_struct<T: Versioned>(to: u64, size: u32, value: &T) -> Resul
 }
 
 /// [`read_array_from()`] the current process.
-pub(crate) fn read_array<T: Versioned>(array: &drm_panthor_obj_array) -> Result<Array<T>> {
+pub(crate) fn read_array<T: Versioned>(array: ArrayAt) -> Result<Array<T>> {
     read_array_from(&UserMemory, array)
 }
 

@@ -4,7 +4,10 @@
 //! The ioctls on buffers.
 
 use super::{label::Label, Bo, BoKind, PanthorBo};
-use crate::{kernel_ext::uaccess, panthor_uapi::check_zero, PanthorDevice, PanthorDrmFile};
+use crate::{
+    panthor_uapi::{check_zero, read_array},
+    PanthorDevice, PanthorDrmFile,
+};
 use kernel::{prelude::*, uapi};
 
 /// The CPU never maps the buffer.
@@ -68,7 +71,7 @@ pub(crate) fn bo_sync(
     args: &mut uapi::drm_panthor_bo_sync,
     file: &PanthorDrmFile,
 ) -> Result {
-    for op in uaccess::read_array::<uapi::drm_panthor_bo_sync_op>(&args.ops)?.iter() {
+    for op in read_array::<uapi::drm_panthor_bo_sync_op>(&args.ops)?.iter() {
         Bo::lookup(file, op.handle)?.sync(op)?;
     }
     Ok(())

@@ -4,7 +4,10 @@
 //! The ioctls on VMs.
 
 use super::{bind::BindOp, vm::VmStatus};
-use crate::{kernel_ext::uaccess, panthor_uapi::check_zero, PanthorDevice, PanthorDrmFile};
+use crate::{
+    panthor_uapi::{check_zero, read_array},
+    PanthorDevice, PanthorDrmFile,
+};
 use kernel::{prelude::*, uapi};
 
 /// `DRM_IOCTL_PANTHOR_VM_CREATE`
@@ -43,7 +46,7 @@ pub(crate) fn vm_bind(
     const ASYNC: u32 = uapi::drm_panthor_vm_bind_flags_DRM_PANTHOR_VM_BIND_ASYNC;
 
     let vm = file.driver().vms.get(args.vm_id)?;
-    let ops = uaccess::read_array::<uapi::drm_panthor_vm_bind_op>(&args.ops)?;
+    let ops = read_array::<uapi::drm_panthor_vm_bind_op>(&args.ops)?;
     if args.flags & ASYNC != 0 {
         return Err(EOPNOTSUPP);
     }

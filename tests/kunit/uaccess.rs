@@ -7,14 +7,12 @@ use kernel::prelude::*;
 #[kunit_tests(panthor_uaccess)]
 mod tests {
     use crate::kernel_ext::uaccess::{
-        read_array_from, read_struct_from, write_struct_to, Memory, Versioned,
+        read_array_from, read_struct_from, write_struct_to, ArrayAt, Memory, Versioned,
     };
     use core::cell::RefCell;
     use kernel::{
         prelude::*,
-        uapi::{
-            drm_panthor_gpu_info, drm_panthor_mmu_info, drm_panthor_obj_array, drm_panthor_sync_op,
-        },
+        uapi::{drm_panthor_gpu_info, drm_panthor_mmu_info, drm_panthor_sync_op},
     };
 
     /// Where the memory of the tests starts; below and above there is none.
@@ -62,11 +60,11 @@ mod tests {
         }
     }
 
-    fn array(stride: u32, count: u32) -> drm_panthor_obj_array {
-        drm_panthor_obj_array {
+    fn array(stride: u32, count: u32) -> ArrayAt {
+        ArrayAt {
+            addr: BASE,
             stride,
             count,
-            array: BASE,
         }
     }
 
@@ -166,11 +164,11 @@ mod tests {
         memory.with(BASE + 4, 1, |b| b.fill(1))?;
         memory.with(BASE + 36, 1, |b| b.fill(2))?;
 
-        let ops = read_array_from::<drm_panthor_sync_op>(&memory, &array(32, 2))?;
+        let ops = read_array_from::<drm_panthor_sync_op>(&memory, array(32, 2))?;
         assert_eq!(ops.len(), 2);
         assert_eq!(ops.iter().map(|op| op.handle).sum::<u32>(), 3);
 
-        let ops = read_array_from::<drm_panthor_sync_op>(&memory, &array(16, 4))?;
+        let ops = read_array_from::<drm_panthor_sync_op>(&memory, array(16, 4))?;
         assert_eq!(ops.len(), 4);
         Ok(())
     }
@@ -180,7 +178,7 @@ mod tests {
         let memory = Fake::new(&[])?;
 
         // Nothing else of it is looked at.
-        assert!(read_array_from::<drm_panthor_sync_op>(&memory, &array(0, 0))?.is_empty());
+        assert!(read_array_from::<drm_panthor_sync_op>(&memory, array(0, 0))?.is_empty());
         Ok(())
     }
 
@@ -188,7 +186,7 @@ mod tests {
     fn array_refusals() -> Result {
         let memory = Fake::filled(1, 64)?;
         let read = |stride, count| {
-            read_array_from::<drm_panthor_sync_op>(&memory, &array(stride, count)).err()
+            read_array_from::<drm_panthor_sync_op>(&memory, array(stride, count)).err()
         };
 
         assert_eq!(read(15, 1), Some(EINVAL));
