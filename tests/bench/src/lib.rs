@@ -3,6 +3,7 @@
 
 pub mod chart;
 pub mod data;
+pub mod insn;
 pub mod judge;
 pub mod measure;
 pub mod stats;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! Counts what QEMU executes, by function: `bench-profile RUN KALLSYMS [WITH]`; see `profile`.
+//! Counts what QEMU executes, by function and by kind: `bench-profile RUN KALLSYMS [WITH]`; see `profile`.
 
+use bench::insn::{Kind, KINDS};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -10,8 +11,9 @@ use std::time::{Duration, Instant};
 
 type Res<T> = Result<T, Box<dyn std::error::Error>>;
 
-/// What QEMU is asked to log, so that each instruction is a line.
-const ON: &str = "one-insn-per-tb on\nlogfile /board/exec.log\nlog exec,nochain\n";
+/// What QEMU is asked to log, so that each instruction is a line; before the first time it is executed,
+/// another one says what it is.
+const ON: &str = "one-insn-per-tb on\nlogfile /board/exec.log\nlog exec,nochain,in_asm\n";
 const OFF: &str = "log none\n";
 
 /// The functions of the guest's kernel.
@@ -49,34 +51,67 @@ fn address(line: &str) -> Option<u64> {
     u64::from_str_radix(rest.split('/').nth(1)?, 16).ok()
 }
 
-/// Instructions and entries of functions in one system call.
-type Counts<'a> = HashMap<&'a str, (u64, u64)>;
+/// An instruction in the log: `0xffff800080012345:  d503233f  paciasp`.
+fn opcode(line: &str) -> Option<(u64, u32)> {
+    let (at, rest) = line.trim_start().strip_prefix("0x")?.split_once(':')?;
+    let word = rest.split_whitespace().next()?;
+    Some((
+        u64::from_str_radix(at, 16).ok()?,
+        u32::from_str_radix(word, 16).ok()?,
+    ))
+}
+
+/// What one or several system calls executed.
+#[derive(Default)]
+struct Counts<'a> {
+    /// Instructions and entries, by function.
+    functions: HashMap<&'a str, (u64, u64)>,
+    /// Instructions, by kind.
+    kinds: HashMap<Kind, u64>,
+}
+
+impl<'a> Counts<'a> {
+    /// Moves all from another one to this.
+    fn take(&mut self, other: &mut Self) {
+        for (n, (a, b)) in other.functions.drain() {
+            let e = self.functions.entry(n).or_default();
+            (e.0, e.1) = (e.0 + a, e.1 + b);
+        }
+        for (k, n) in other.kinds.drain() {
+            *self.kinds.entry(k).or_default() += n;
+        }
+    }
+}
 
 /// Puts together the system calls that enter `with`.
 fn count<'a>(symbols: &'a Symbols, log: impl BufRead, with: &str) -> (usize, Counts<'a>) {
-    let mut sum = Counts::new();
-    let mut one = Counts::new();
+    let mut sum = Counts::default();
+    let mut one = Counts::default();
     let mut calls = 0;
     let mut whole = false;
-    for pc in log
-        .lines()
-        .map_while(Result::ok)
-        .filter_map(|l| address(&l))
-    {
+    let mut opcodes = HashMap::new();
+    // The instruction before, which is known when the next one is: a branch may be taken or not.
+    let mut last: Option<u64> = None;
+    for line in log.lines().map_while(Result::ok) {
+        let Some(pc) = address(&line) else {
+            opcodes.extend(opcode(&line));
+            continue;
+        };
+        if let Some(last) = last.replace(pc) {
+            let kind = Kind::of(opcodes.get(&last).copied(), last, pc);
+            *one.kinds.entry(kind).or_default() += 1;
+        }
         let (name, entry) = symbols.name(pc);
         if entry && name == "el0t_64_sync_handler" {
             // What was logged before the first one is a part of a call.
-            if whole && (with.is_empty() || one.keys().any(|n| n.contains(with))) {
+            if whole && (with.is_empty() || one.functions.keys().any(|n| n.contains(with))) {
                 calls += 1;
-                for (n, (a, b)) in one.drain() {
-                    let e = sum.entry(n).or_default();
-                    (e.0, e.1) = (e.0 + a, e.1 + b);
-                }
+                sum.take(&mut one);
             }
-            one.clear();
+            one = Counts::default();
             whole = true;
         }
-        let e = one.entry(name).or_default();
+        let e = one.functions.entry(name).or_default();
         (e.0, e.1) = (e.0 + 1, e.1 + u64::from(entry));
     }
     (calls, sum)
@@ -122,13 +157,18 @@ fn main() -> Res<()> {
         return Err("no such system call was seen".into());
     }
     let n = calls as f64;
-    let all: u64 = sum.values().map(|v| v.0).sum();
+    let all: u64 = sum.functions.values().map(|v| v.0).sum();
     println!(
         "{:.1} instructions in each of {calls} system calls",
         all as f64 / n
     );
+    println!("{:>9}  kind", "executed");
+    for kind in KINDS {
+        let of = sum.kinds.get(&kind).copied().unwrap_or(0);
+        println!("{:9.1}  {}", of as f64 / n, kind.text());
+    }
     println!("{:>9} {:>7}  function", "executed", "entries");
-    let mut rows: Vec<_> = sum.into_iter().collect();
+    let mut rows: Vec<_> = sum.functions.into_iter().collect();
     rows.sort_by_key(|(name, (a, _))| (std::cmp::Reverse(*a), *name));
     for (name, (a, b)) in rows {
         if a as f64 / n >= 5.0 {
@@ -147,15 +187,36 @@ mod tests {
         let s = Symbols::parse(
             "ffff800000001000 t el0t_64_sync_handler\nffff800000002000 T f\nffff800000002000 t $x\nffff800000003000 t g",
         );
+        let trace = |a: u64| {
+            format!("Trace 0: 0x7f0000 [00000000/ffff80000000{a:04x}/00000011/ff000000] x\n")
+        };
         let log = [0x2000u64, 0x1000, 0x2000, 0x2004, 0x1000, 0x3000, 0x1000]
-            .map(|a| {
-                format!("Trace 0: 0x7f0000 [00000000/ffff80000000{a:04x}/00000011/ff000000] x\n")
-            })
+            .map(trace)
             .concat();
         let (n, sum) = count(&s, log.as_bytes(), "");
-        assert_eq!((n, sum["f"], sum["g"]), (2, (2, 1), (1, 1)));
+        assert_eq!(
+            (n, sum.functions["f"], sum.functions["g"]),
+            (2, (2, 1), (1, 1))
+        );
         let (n, sum) = count(&s, log.as_bytes(), "f");
-        assert_eq!((n, sum["f"], sum.get("g")), (1, (2, 1), None));
+        assert_eq!(
+            (n, sum.functions["f"], sum.functions.get("g")),
+            (1, (2, 1), None)
+        );
+    }
+
+    #[test]
+    fn kinds_are_counted() {
+        let s = Symbols::parse("ffff800000001000 t el0t_64_sync_handler");
+        let log = "0xffff800000001000:  d65f03c0  ret\n\
+            Trace 0: 0x7f0000 [0/ffff800000001000/0/0] x\n\
+            0xffff800000002000:  aa0003e0  mov x0, x0\n\
+            Trace 0: 0x7f0000 [0/ffff800000002000/0/0] x\n\
+            Trace 0: 0x7f0000 [0/ffff800000001000/0/0] x\n";
+        let (n, sum) = count(&s, log.as_bytes(), "");
+        assert_eq!(n, 1);
+        assert_eq!(sum.kinds[&Kind::Indirect], 1);
+        assert_eq!(sum.kinds[&Kind::Other], 1);
     }
 
     #[test]
