@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! What `bench-guest` printed.
 
-use crate::stats::median;
 use std::collections::BTreeMap;
 
 /// The output of a boot.
@@ -74,11 +73,16 @@ impl Data {
         &self.names
     }
 
-    /// The median of each round of a call.
-    pub fn rounds(&self, driver: &str, name: &str) -> Result<Vec<f64>, String> {
+    /// What `of` makes of the samples of each round of a call, as they came.
+    pub fn rounds(
+        &self,
+        driver: &str,
+        name: &str,
+        of: impl Fn(&[f64]) -> f64,
+    ) -> Result<Vec<f64>, String> {
         self.calls
             .get(&(driver.to_string(), name.to_string()))
-            .map(|v| v.iter().map(|r| median(r)).collect())
+            .map(|v| v.iter().map(|r| of(r)).collect())
             .ok_or_else(|| format!("{name} was not measured with {driver}"))
     }
 }
@@ -86,6 +90,7 @@ impl Data {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stats::median;
 
     #[test]
     fn output_is_read() {
@@ -93,10 +98,10 @@ mod tests {
             "known 10 11\ncall rust 0 f 3 1 2\ncall c 0 f 4\ncall rust 1 f 5\nvalue a 1 2\nvalue a 3\nend\n",
         )
         .unwrap();
-        assert_eq!(d.rounds("rust", "f").unwrap(), [2.0, 5.0]);
+        assert_eq!(d.rounds("rust", "f", median).unwrap(), [2.0, 5.0]);
         assert_eq!(d.values("a").unwrap(), [1.0, 2.0, 3.0]);
         assert_eq!((d.names().len(), d.known[0]), (1, (10.0, 11.0)));
-        assert!(d.values("b").is_err() && d.rounds("c", "g").is_err());
+        assert!(d.values("b").is_err() && d.rounds("c", "g", median).is_err());
     }
 
     #[test]

@@ -20,6 +20,11 @@ pub fn median(v: &[f64]) -> f64 {
     percentile(v, 50.0)
 }
 
+/// The lowest value.
+pub fn lowest(v: &[f64]) -> f64 {
+    percentile(v, 0.0)
+}
+
 /// A median with the range of what it is the median of.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Spread {

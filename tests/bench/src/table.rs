@@ -34,7 +34,7 @@ fn ratio(r: &Ratio, unit: f64) -> String {
         r.ratio.mid,
         r.ratio.low,
         r.ratio.high,
-        r.c_c
+        r.noise.mid
     )
 }
 
@@ -85,14 +85,15 @@ pub fn targets(r: &Results) -> String {
         };
         let _ = writeln!(
             s,
-            "  {}  {}: {}; {}",
+            "  {}  {}: {}; {}{}",
             if met { "ok     " } else { "NOT MET" },
             f.name,
             value(f),
             match t {
                 Target::Most(t) => format!("at most {}", short(t)),
                 Target::Least(t) => format!("at least {}", short(t)),
-            }
+            },
+            f.why.iter().map(|w| format!(" ({w})")).collect::<String>()
         );
     }
     s

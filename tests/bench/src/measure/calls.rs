@@ -222,7 +222,8 @@ fn all(round: &Round<'_>) -> Res {
     Ok(())
 }
 
-/// Both drivers in turn, `rounds` times; which one is first changes.
+/// The other driver, ours, and the other one again, `rounds` times: what it takes before and after
+/// ours says what would be seen if both were the same.
 pub fn run(rounds: usize, amount: Amount) -> Res {
     let clock = Clock::default();
     let group = enter_cgroup()?;
@@ -235,11 +236,7 @@ pub fn run(rounds: usize, amount: Amount) -> Res {
         say(&format!("known {} {:.1}", known / 20, clock.each(span, 20)));
     }
     for round in 0..rounds {
-        let order = match round % 2 {
-            0 => [Driver::Rust, Driver::C],
-            _ => [Driver::C, Driver::Rust],
-        };
-        for driver in order {
+        for driver in [Driver::C, Driver::Rust, Driver::C] {
             super::progress(&format!("round {} of {rounds}: {driver}", round + 1));
             let loaded = Loaded::new(driver)?;
             all(&Round {
