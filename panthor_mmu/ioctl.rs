@@ -5,6 +5,7 @@
 
 use super::{bind::BindOp, vm::VmStatus};
 use crate::{
+    kernel_ext::task::fatal_signal_pending,
     panthor_uapi::{check_zero, read_array},
     PanthorDevice, PanthorDrmFile,
 };
@@ -51,12 +52,19 @@ pub(crate) fn vm_bind(
         return Err(EOPNOTSUPP);
     }
     let failed = ops.iter().enumerate().find_map(|(i, op)| {
+        // Operations that wait for nobody may be very many.
+        if fatal_signal_pending() {
+            return Some((i, EINTR));
+        }
         BindOp::new(op, vm.kernel_va_start())
             .and_then(|op| op.run(&vm, file))
             .err()
             .map(|e| (i, e))
     });
     match failed {
+        // Who is told of a signal makes the same call again, with the argument as we leave it: all
+        // operations must be in it. To do some of them twice does not change where it ends.
+        Some((_, e)) if e == EINTR => Err(e),
         Some((i, e)) => {
             // Tells userspace which operation failed.
             args.ops.count = u32::try_from(i)?;

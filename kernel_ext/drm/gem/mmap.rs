@@ -75,7 +75,8 @@ pub(super) unsafe extern "C" fn mmap_callback<T: DriverObject>(
             return Err(EINVAL);
         }
         if !inc_not_zero(&this.cpu_maps) {
-            let locked = this.lock_interruptible()?;
+            // Nobody expects EINTR of mmap(): it is made again when the signal was handled.
+            let locked = this.lock_interruptible().map_err(|_| ERESTARTNOINTR)?;
             if !inc_not_zero(&this.cpu_maps) {
                 this.cpu_maps.store(1, Relaxed);
                 locked.update_state();

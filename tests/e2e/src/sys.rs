@@ -422,6 +422,21 @@ pub fn catch_signal(sig: i32) -> Result<()> {
     Ok(())
 }
 
+/// Has the calling thread leave a signal to the others of its process.
+pub fn block_signal(sig: i32) -> Result<()> {
+    // SAFETY: valid places.
+    let err = unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, sig);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut())
+    };
+    match err {
+        0 => Ok(()),
+        err => Err(Errno(err)),
+    }
+}
+
 /// What became of a memory access in a child of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
