@@ -25,9 +25,6 @@ use kernel::{
     uapi,
 };
 
-/// How long a scan of the shrinker waits for the GPU to be done with a buffer, in jiffies.
-const SCAN_WAIT_JIFFIES: usize = 10;
-
 /// Where a buffer comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BoKind {
@@ -191,7 +188,7 @@ impl gem::DriverObject for PanthorBo {
         reclaim_state::update(bo, mappings);
     }
 
-    fn try_evict(bo: &Locked<'_, Self>, busy: Busy) -> bool {
-        bo.try_evict_idle(busy, SCAN_WAIT_JIFFIES)
+    fn try_evict(bo: &Locked<'_, Self>, busy: &mut Busy) -> bool {
+        bo.try_evict_idle(busy)
     }
 }

@@ -11,10 +11,13 @@ use crate::{
     },
     PanthorDevice,
 };
-use kernel::{prelude::*, sync::atomic::Relaxed};
+use kernel::{prelude::*, sync::atomic::Relaxed, time::msecs_to_jiffies};
+
+/// How long the scan of a list waits in all for the GPU to be done with buffers.
+const SCAN_WAIT_MS: u32 = 40;
 
 /// Whether the GPU may be using the buffers of each list.
-const BUSY: [Busy; LISTS] = [Busy::Never, Busy::Never, Busy::Wait, Busy::Wait];
+const MAY_BE_BUSY: [bool; LISTS] = [false, false, true, true];
 
 impl Shrink for PanthorDevice {
     const NAME: &'static CStr = c"drm-panthor-gem";
@@ -27,8 +30,8 @@ impl Shrink for PanthorDevice {
         // The content is needed: what has no place in swap space would be evicted for nothing.
         let mut pages = 0usize;
         let room = swap::free_pages_for(control.scope);
-        for (list, busy) in lists.into_iter().zip(BUSY) {
-            if pages >= room || (busy == Busy::Wait && !control.may_block) {
+        for (list, may_be_busy) in lists.into_iter().zip(MAY_BE_BUSY) {
+            if pages >= room || (may_be_busy && !control.may_block) {
                 break;
             }
             pages = pages.saturating_add(list.pages(control.scope));
@@ -42,10 +45,15 @@ impl Shrink for PanthorDevice {
         let mut contended = false;
 
         if swap::free_pages_for(control.scope) > 0 {
-            for (list, busy) in gem.lists.in_order().into_iter().zip(BUSY) {
-                if freed >= control.nr_to_scan || (busy == Busy::Wait && !control.may_block) {
+            for (list, may_be_busy) in gem.lists.in_order().into_iter().zip(MAY_BE_BUSY) {
+                if freed >= control.nr_to_scan || (may_be_busy && !control.may_block) {
                     break;
                 }
+                let busy = if may_be_busy {
+                    Busy::Wait(msecs_to_jiffies(SCAN_WAIT_MS) as usize)
+                } else {
+                    Busy::Never
+                };
                 let scan = list.scan(control.scope, control.nr_to_scan - freed, busy);
                 freed = freed.saturating_add(scan.freed);
                 contended |= scan.contended;

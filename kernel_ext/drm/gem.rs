@@ -78,7 +78,7 @@ pub(crate) trait DriverObject: Sized + Send + Sync + 'static {
 
     /// Evicts an object during a scan of a list, without waiting for a lock; returns whether it
     /// did.
-    fn try_evict(obj: &Locked<'_, Self>, busy: Busy) -> bool;
+    fn try_evict(obj: &Locked<'_, Self>, busy: &mut Busy) -> bool;
 }
 
 impl<D: Driver> Device<D> {

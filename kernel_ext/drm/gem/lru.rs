@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Lists of buffer objects, least recently used first, by memory cgroup.
+//! Lists of buffer objects, in the order in which they came, by memory cgroup.
 //!
 //! A `list_lru` is a list for each memory cgroup and node. It tells the cgroup that the shrinker
 //! has something there, which the shrinker of a module cannot do by itself, and it moves what is
@@ -35,8 +35,8 @@ use kernel::{
 /// How a scan treats an object that the GPU may be using.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Busy {
-    /// Wait a moment for the GPU.
-    Wait,
+    /// Wait for the GPU, so many jiffies in all.
+    Wait(usize),
     /// The objects of this list are not in use by the GPU: do not ask.
     Never,
 }
@@ -126,8 +126,8 @@ impl<T: DriverObject> Lru<T> {
         }
     }
 
-    /// Offers objects to [`DriverObject::try_evict`], the least recently used first, until it
-    /// has evicted `pages` CPU pages or all were asked once.
+    /// Offers objects to [`DriverObject::try_evict`], in the order in which they came into the list,
+    /// until it has evicted `pages` CPU pages or all were asked once.
     ///
     /// Never waits for a reservation lock.
     pub(crate) fn scan(&self, scope: Scope<'_>, pages: usize, busy: Busy) -> Scan {
@@ -214,6 +214,7 @@ static SCANS: Atomic<u64> = Atomic::new(1);
 pub(crate) struct Scan {
     number: u64,
     wanted: usize,
+    /// What is left of the time to wait.
     busy: Busy,
     /// How many CPU pages were evicted.
     pub(crate) freed: usize,
@@ -255,7 +256,7 @@ unsafe extern "C" fn scan_callback<T: DriverObject>(
     // brings in the pages of this very object.
     match obj.try_lock() {
         Some(locked) => {
-            if T::try_evict(&locked, scan.busy) {
+            if T::try_evict(&locked, &mut scan.busy) {
                 scan.freed = scan.freed.saturating_add(obj.size() / PAGE_SIZE);
             }
         }

@@ -210,11 +210,16 @@ where
         ret
     }
 
-    /// [`Self::try_evict`] after a look at what a scan asks for: with [`Busy::Wait`] the GPU gets
-    /// `jiffies` to be done with the object.
-    pub(crate) fn try_evict_idle(&self, busy: Busy, jiffies: usize) -> bool {
-        if busy == Busy::Wait && !matches!(self.wait_idle(jiffies, false), Ok(left) if left > 0) {
-            return false;
+    /// [`Self::try_evict`] when the GPU is done with the object. It is waited for as long as the scan
+    /// may still wait; after that it is only asked.
+    pub(crate) fn try_evict_idle(&self, busy: &mut Busy) -> bool {
+        if let Busy::Wait(jiffies) = busy {
+            let left = self.wait_idle(*jiffies, false).unwrap_or(0);
+            // Asking alone answers one.
+            *jiffies = left.min(*jiffies);
+            if left == 0 {
+                return false;
+            }
         }
         self.try_evict().is_ok()
     }

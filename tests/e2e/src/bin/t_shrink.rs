@@ -8,7 +8,7 @@ use e2e::sys::*;
 use e2e::uapi::*;
 use e2e::*;
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const ALL: u64 = 1 << 20;
 
@@ -306,6 +306,31 @@ fn pressure_and_use() -> Res {
     Ok(())
 }
 
+/// A scan does not wait for each buffer that the GPU is using: with many of them it takes as long as
+/// with one.
+fn busy() -> Res {
+    const BUFFERS: u64 = 100;
+    need()?;
+    ktap::only_rust("a way to make buffers busy")?;
+    let d = ok!(Dev::open());
+    let vm = ok!(d.vm());
+    for i in 0..BUFFERS {
+        let h = ok!(d.bo(64 * K, BO_WB_MMAP, 0));
+        ok!(d.map(vm, h, 0, (i + 1) << 32, 64 * K));
+    }
+    debugfs::busy(getpid(), true)?;
+    let t = Instant::now();
+    let _ = shrink(ALL);
+    let took = t.elapsed();
+    debugfs::busy(getpid(), false)?;
+    note!("{BUFFERS} busy buffers: {} ms", took.as_millis());
+    eq!(ok!(d.fdinfo()).resident(), BUFFERS * 64 * K);
+    check!(took < Duration::from_millis(1500), "{took:?}");
+    ok!(shrink(ALL));
+    eq!(ok!(d.fdinfo()).resident(), 0);
+    Ok(())
+}
+
 fn main() -> std::process::ExitCode {
     ktap::run(cases![limit 120;
         states,
@@ -313,6 +338,7 @@ fn main() -> std::process::ExitCode {
         mapped_again,
         no_swap,
         use_evicted,
+        busy,
         pressure,
         pressure_and_use,
     ])
