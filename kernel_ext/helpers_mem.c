@@ -175,8 +175,14 @@ struct sg_table *kx_drm_gem_map_pages(struct drm_gem_object *obj, struct page **
 	return sgt;
 }
 
-void kx_drm_gem_unmap_pages(struct drm_gem_object *obj, struct sg_table *sgt)
+/*
+ * Unmapping drops what the caches of the CPU have of the pages. With @clean it goes to memory before:
+ * the CPU may have written since the device was given them.
+ */
+void kx_drm_gem_unmap_pages(struct drm_gem_object *obj, struct sg_table *sgt, bool clean)
 {
+	if (clean)
+		dma_sync_sgtable_for_device(drm_dev_dma_dev(obj->dev), sgt, DMA_TO_DEVICE);
 	dma_unmap_sgtable(drm_dev_dma_dev(obj->dev), sgt, DMA_BIDIRECTIONAL, 0);
 	sg_free_table(sgt);
 	kfree(sgt);

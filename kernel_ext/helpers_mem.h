@@ -54,7 +54,7 @@ int kx_drm_gem_huge_mnt_create(struct drm_device *dev);
 
 /* DMA */
 struct sg_table *kx_drm_gem_map_pages(struct drm_gem_object *obj, struct page **pages);
-void kx_drm_gem_unmap_pages(struct drm_gem_object *obj, struct sg_table *sgt);
+void kx_drm_gem_unmap_pages(struct drm_gem_object *obj, struct sg_table *sgt, bool clean);
 void kx_drm_gem_sync_for_cpu(struct drm_gem_object *obj, struct sg_table *sgt,
 			     enum dma_data_direction dir);
 void kx_drm_gem_sync_for_device(struct drm_gem_object *obj, struct sg_table *sgt,

@@ -165,25 +165,6 @@ impl<T: DriverObject> Locked<'_, T> {
         }
     }
 
-    /// Waits until the GPU does not use the object any more, at most `jiffies`. Returns what is
-    /// left of them, zero when the time is over; `EINTR` when a signal comes first.
-    pub(crate) fn wait_idle(&self, jiffies: usize, interruptible: bool) -> Result<usize> {
-        // SAFETY: The object is initialised.
-        let left = unsafe {
-            bindings::dma_resv_wait_timeout(
-                self.resv(),
-                bindings::dma_resv_usage_DMA_RESV_USAGE_BOOKKEEP,
-                interruptible,
-                jiffies,
-            )
-        };
-        if left < 0 {
-            // The wait knows one error: a signal.
-            return Err(EINTR);
-        }
-        Ok(left.unsigned_abs())
-    }
-
     /// Takes the object out of all CPU mappings: the next access is a fault.
     pub(crate) fn zap_cpu_mappings(&self) {
         // SAFETY: The object is initialised.
@@ -206,12 +187,23 @@ impl<T: DriverObject> Locked<'_, T> {
         true
     }
 
+    /// Takes the pages away from the device. What the CPU has written stays, whether or not it was
+    /// told to write it back for the device.
+    ///
+    /// # Safety
+    ///
+    /// The table was made by [`Self::dma_map`], and nobody uses it any more, nor the CPU the pages.
+    unsafe fn dma_unmap(&self, sgt: NonNull<bindings::sg_table>) {
+        // SAFETY: The caller promises it. What is mapped write-combined is in no cache.
+        unsafe { bindings::kx_drm_gem_unmap_pages(self.as_raw(), sgt.as_ptr(), !T::map_wc(self)) };
+    }
+
     fn release_pages(&self) {
         match self.backing() {
             Backing::Mapped(pages, sgt) => {
                 self.set_backing(Backing::Empty);
                 // SAFETY: The table was made for this object; nobody uses it any more.
-                unsafe { bindings::kx_drm_gem_unmap_pages(self.as_raw(), sgt.as_ptr()) };
+                unsafe { self.dma_unmap(sgt) };
                 // SAFETY: The pages came from `drm_gem_get_pages()`.
                 unsafe { bindings::drm_gem_put_pages(self.as_raw(), pages.as_ptr(), true, false) };
             }
@@ -239,7 +231,7 @@ impl<T: DriverObject> Locked<'_, T> {
         match self.backing() {
             Backing::Mapped(pages, sgt) => {
                 // SAFETY: The table was made for this object; the GPU is off.
-                unsafe { bindings::kx_drm_gem_unmap_pages(self.as_raw(), sgt.as_ptr()) };
+                unsafe { self.dma_unmap(sgt) };
                 self.set_backing(Backing::Pages(pages));
                 self.release_unless_pinned();
             }

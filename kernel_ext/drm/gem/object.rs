@@ -369,6 +369,381 @@ impl<T: DriverObject> Object<T> {
         Ok(ret.unsigned_abs())
     }
 
+    /// Waits until the GPU does not use the object any more, at most `jiffies`. Returns what is
+    /// left of them, zero when the time is over; `EINTR` when a signal comes first.
+    ///
+    /// Without the reservation lock it may be used again the moment after.
+    pub(crate) fn wait_idle(&self, jiffies: usize, interruptible: bool) -> Result<usize> {
+        // SAFETY: The object is initialised. No lock is needed to wait.
+        let left = unsafe {
+            bindings::dma_resv_wait_timeout(
+                self.resv(),
+                bindings::dma_resv_usage_DMA_RESV_USAGE_BOOKKEEP,
+                interruptible,
+                jiffies,
+            )
+        };
+        if left < 0 {
+            // The wait knows one error: a signal.
+            return Err(EINTR);
+        }
+        Ok(left.unsigned_abs())
+    }
+
+    /// Takes the reservation lock.
+    pub(crate) fn lock(&self) -> ResvGuard<'_> {
+        // SAFETY: The object is valid, and so is its reservation lock.
+        unsafe { bindings::kx_dma_resv_lock(self.resv()) };
+        ResvGuard {
+            resv: self.resv(),
+            _obj: PhantomData,
+            _not_send: NotThreadSafe,
+        }
+    }
+}
+
+// SAFETY: The reference count of a GEM object is atomic; the object dies with it.
+unsafe impl AlwaysRefCounted for ResvObject {
+    fn inc_ref(&self) {
+        // SAFETY: A shared reference shows that the count is not zero.
+        unsafe { bindings::drm_gem_object_get(self.as_raw()) };
+    }
+
+    unsafe fn dec_ref(obj: NonNull<Self>) {
+        // SAFETY: The caller gives up a reference it owns.
+        unsafe { bindings::drm_gem_object_put(obj.cast().as_ptr()) };
+    }
+}
+
+// SAFETY: Nothing in a `ResvObject` belongs to a thread.
+unsafe impl Send for ResvObject {}
+// SAFETY: All that can be done with a shared one is counted or locked by the C side.
+unsafe impl Sync for ResvObject {}
+
+/// A held reservation lock.
+#[must_use]
+pub(crate) struct ResvGuard<'a> {
+    resv: *mut bindings::dma_resv,
+    _obj: PhantomData<&'a ()>,
+    _not_send: NotThreadSafe,
+}
+
+impl Drop for ResvGuard<'_> {
+    fn drop(&mut self) {
+        // SAFETY: The guard holds the lock.
+        unsafe { bindings::kx_dma_resv_unlock(self.resv) };
+    }
+}
+
+/// A buffer object with the driver's data.
+///
+/// Its memory is a shmem file, or, for an imported one, what another driver exported. Which pages
+/// there are, and whether the device sees them, is the [`Backing`], owned by the reservation lock:
+/// it is reached through [`Locked`] only.
+///
+/// # Invariants
+///
+/// * `obj` is initialised and the object is alive while its reference count is not zero.
+/// * `backing` is accessed with the reservation lock held, or by the only owner left.
+/// * `pins` goes from and to zero with the reservation lock held.
+#[repr(C)]
+#[pin_data]
+pub(crate) struct Object<T: DriverObject> {
+    #[pin]
+    obj: Opaque<bindings::drm_gem_object>,
+    pub(super) backing: UnsafeCell<Backing>,
+    /// Its place in the lists of the device; none before it had pages.
+    #[pin]
+    pub(super) listed: Listed,
+    /// How many need the pages to stay where they are.
+    pub(super) pins: Atomic<i32>,
+    /// How many CPU mappings there are.
+    pub(super) cpu_maps: Atomic<i32>,
+    /// How often the pages have been given up.
+    pub(super) evictions: Atomic<i32>,
+    /// Whether a dma-buf has been made of it.
+    pub(super) exported: Atomic<bool>,
+    /// Whether there is memory now, for those who look without the lock.
+    pub(super) resident: Atomic<bool>,
+    /// Kernel mapping of the pages, shared by all who ask for one.
+    pub(super) vmap: UnsafeCell<super::backing::KernelMap>,
+    /// The place in the list of all objects of the device.
+    links: registry::Links<Self>,
+    /// Keeps the object alive whose reservation lock this one uses.
+    shared_resv: Option<ARef<ResvObject>>,
+    #[pin]
+    data: T,
+    /// The C side does not keep the device for an object without a file.
+    dev: ARef<Device<DriverOf<T>>>,
+}
+
+impl<T: DriverObject> Object<T> {
+    const FUNCS: bindings::drm_gem_object_funcs = bindings::drm_gem_object_funcs {
+        free: Some(Self::free_callback),
+        open: Some(Self::open_callback),
+        close: Some(Self::close_callback),
+        print_info: None,
+        export: Some(prime::export_callback::<T>),
+        pin: Some(prime::pin_callback::<T>),
+        unpin: Some(prime::unpin_callback::<T>),
+        get_sg_table: Some(prime::get_sg_table_callback::<T>),
+        vmap: Some(prime::vmap_callback::<T>),
+        vunmap: Some(prime::vunmap_callback::<T>),
+        mmap: Some(mmap::mmap_callback::<T>),
+        evict: None,
+        status: Some(Self::status_callback),
+        rss: None,
+        vm_ops: &mmap::VmOps::<T>::OPS,
+    };
+
+    fn alloc(
+        dev: &Device<DriverOf<T>>,
+        shared_resv: Option<ARef<ResvObject>>,
+        backing: Backing,
+        data: impl PinInit<T, Error>,
+    ) -> Result<Pin<KBox<Self>>> {
+        let this = KBox::try_pin_init(
+            try_pin_init!(Self {
+                obj: Opaque::zeroed(),
+                backing: UnsafeCell::new(backing),
+                listed <- Listed::new(),
+                pins: Atomic::new(0),
+                cpu_maps: Atomic::new(0),
+                evictions: Atomic::new(0),
+                exported: Atomic::new(false),
+                resident: Atomic::new(false),
+                vmap: UnsafeCell::new(super::backing::KernelMap::Unmapped),
+                links: registry::Links::new(),
+                shared_resv,
+                data <- data,
+                dev: dev.into(),
+            }? Error),
+            GFP_KERNEL,
+        )?;
+        // SAFETY: Nobody else knows the object yet.
+        unsafe { (*this.obj.get()).funcs = &Self::FUNCS };
+        Ok(this)
+    }
+
+    /// Creates an object of `size` bytes (a multiple of `PAGE_SIZE`, not zero); the memory comes
+    /// when it is used. With `shared_resv` it uses the reservation lock of that object.
+    pub(crate) fn new(
+        dev: &Device<DriverOf<T>>,
+        size: usize,
+        shared_resv: Option<ARef<ResvObject>>,
+        data: impl PinInit<T, Error>,
+    ) -> Result<ARef<Self>> {
+        if size == 0 || size % kernel::page::PAGE_SIZE != 0 {
+            return Err(EINVAL);
+        }
+        let resv = shared_resv.as_ref().map(|obj| obj.resv());
+        let this = Self::alloc(dev, shared_resv, Backing::Empty, data)?;
+        let raw = this.as_raw();
+
+        // SAFETY: `raw` is zeroed memory for an object of this device, not published yet.
+        let ret = unsafe { bindings::drm_gem_object_init(dev.as_raw(), raw, size) };
+        if let Err(e) = to_result(ret) {
+            // SAFETY: The function leaves an object that can be released.
+            unsafe { bindings::drm_gem_object_release(raw) };
+            return Err(e);
+        }
+
+        if let Some(resv) = resv {
+            // SAFETY: The object is not published; `shared_resv` keeps the lock alive.
+            unsafe { (*raw).resv = resv };
+        }
+        // SAFETY: The object has a shmem file, see `drm_gem_object_init()`.
+        unsafe { bindings::kx_drm_gem_mapping_init(raw) };
+        Ok(Self::into_ref(this))
+    }
+
+    /// Makes an object of what another driver exported.
+    pub(super) fn import(
+        dev: &Device<DriverOf<T>>,
+        size: usize,
+        sgt: NonNull<bindings::sg_table>,
+        data: impl PinInit<T, Error>,
+    ) -> Result<ARef<Self>> {
+        let this = Self::alloc(dev, None, Backing::Imported(sgt), data)?;
+        let raw = this.as_raw();
+
+        // SAFETY: `raw` is zeroed memory for an object of this device, not published yet.
+        unsafe { bindings::drm_gem_private_object_init(dev.as_raw(), raw, size) };
+        this.resident.store(true, Relaxed);
+        // Whoever finds it in the registry waits for the end of the import, see
+        // `prime::import_callback`.
+        Ok(Self::into_ref(this))
+    }
+
+    /// Hands the allocation to its reference count, and tells the device of the object.
+    fn into_ref(this: Pin<KBox<Self>>) -> ARef<Self> {
+        // SAFETY: The object does not move: its memory is freed by `free_callback()` only.
+        let ptr = KBox::into_raw(unsafe { Pin::into_inner_unchecked(this) });
+        // SAFETY: The count is one since the initialisation, and it is ours.
+        let this = unsafe { ARef::from_raw(NonNull::new_unchecked(ptr)) };
+        // SAFETY: It is new, and `free_callback()` removes it.
+        unsafe { T::registry(this.dev()).insert(&this) };
+        this
+    }
+
+    pub(crate) fn as_raw(&self) -> *mut bindings::drm_gem_object {
+        self.obj.get()
+    }
+
+    /// # Safety
+    ///
+    /// `ptr` is the `obj` of an `Object<T>` that outlives `'a`.
+    pub(crate) unsafe fn from_raw<'a>(ptr: *mut bindings::drm_gem_object) -> &'a Self {
+        // SAFETY: `obj` is at offset zero (`repr(C)`), and alive as the caller promises.
+        unsafe { &*ptr.cast() }
+    }
+
+    /// The device of the object.
+    pub(crate) fn dev(&self) -> &ARef<Device<DriverOf<T>>> {
+        &self.dev
+    }
+
+    /// The size in bytes.
+    pub(crate) fn size(&self) -> usize {
+        // SAFETY: The object is initialised; its size never changes.
+        unsafe { (*self.as_raw()).size }
+    }
+
+    /// The offset to give to `mmap()`, which the object has from now on. `ENOMEM`, `ENOSPC`.
+    pub(crate) fn create_mmap_offset(&self) -> Result<u64> {
+        // SAFETY: The object is initialised. The function may be called several times, and by
+        // several threads.
+        to_result(unsafe { bindings::drm_gem_create_mmap_offset(self.as_raw()) })?;
+        Ok(self.mmap_offset())
+    }
+
+    /// The offset to give to `mmap()`; zero when nobody has asked for one.
+    pub(crate) fn mmap_offset(&self) -> u64 {
+        // SAFETY: The object is initialised.
+        unsafe { bindings::drm_vma_node_offset_addr(&raw mut (*self.as_raw()).vma_node) }
+    }
+
+    /// Whether the memory is another driver's.
+    pub(crate) fn is_imported(&self) -> bool {
+        // SAFETY: The object is initialised.
+        unsafe { bindings::kx_drm_gem_is_imported(self.as_raw()) }
+    }
+
+    /// Whether the object has ever been exported as a dma-buf: who has that is not known, and it
+    /// may live longer than the last handle.
+    pub(crate) fn is_exported(&self) -> bool {
+        self.exported.load(Relaxed)
+    }
+
+    /// The global name of the object (`DRM_IOCTL_GEM_FLINK`), or zero.
+    pub(crate) fn global_name(&self) -> c_int {
+        // SAFETY: As above.
+        unsafe { (*self.as_raw()).name }
+    }
+
+    /// The number of references; for people to look at.
+    pub(crate) fn ref_count(&self) -> u32 {
+        // SAFETY: The object is initialised; the count is read as the C side does.
+        let count = unsafe { &raw const (*self.as_raw()).refcount.refcount.refs.counter };
+        // SAFETY: As above, for a racy read of an aligned word.
+        unsafe { count.read_volatile() }.unsigned_abs()
+    }
+
+    /// Whether the object uses the reservation lock of `resv`: it is private to the address space
+    /// that `resv` belongs to.
+    pub(crate) fn is_private_to(&self, resv: &ResvObject) -> bool {
+        self.resv() == resv.resv()
+    }
+
+    /// Whether the object is private to some address space.
+    pub(crate) fn is_private(&self) -> bool {
+        self.shared_resv.is_some()
+    }
+
+    pub(crate) fn resv(&self) -> *mut bindings::dma_resv {
+        // SAFETY: The object is initialised; `resv` does not change once it has a handle.
+        unsafe { (*self.as_raw()).resv }
+    }
+
+    /// How often the pages have been given up.
+    pub(crate) fn evictions(&self) -> u32 {
+        self.evictions.load(Relaxed).unsigned_abs()
+    }
+
+    /// Whether something needs the pages to stay where they are.
+    pub(crate) fn is_pinned(&self) -> bool {
+        self.pins.load(Relaxed) != 0
+    }
+
+    /// Whether the CPU has the object mapped.
+    pub(crate) fn is_cpu_mapped(&self) -> bool {
+        self.cpu_maps.load(Relaxed) != 0
+    }
+
+    /// Whether pages are there now; without the lock, for people to look at.
+    pub(crate) fn looks_resident(&self) -> bool {
+        self.resident.load(Relaxed)
+    }
+
+    /// How many bytes of the shmem file are in memory, as pages of the page cache.
+    pub(crate) fn cached_pages(&self) -> usize {
+        // SAFETY: The object is initialised.
+        unsafe { bindings::kx_gem_nr_cached_pages(self.as_raw()) as usize }
+    }
+
+    /// Swaps out the pages `start..=end` of an object that has been evicted; pages that somebody
+    /// uses again stay. Returns how many were freed: zero where the kernel cannot do it, see
+    /// [`can_swap_out`]. `EIO` when the swap device did not take some of them. No lock may be held.
+    ///
+    /// [`can_swap_out`]: super::can_swap_out
+    pub(crate) fn swap_out(&self, start: usize, end: usize) -> Result<usize> {
+        // SAFETY: The object is initialised. The call takes references on what it uses.
+        let ret = unsafe { bindings::kx_gem_reclaim_range(self.as_raw(), start, end) };
+        if ret < 0 {
+            return Err(Error::from_errno(c_int::try_from(ret)?));
+        }
+        Ok(ret.unsigned_abs())
+    }
+
+    /// Waits until the GPU does not use the object any more, at most `jiffies`. Returns what is
+    /// left of them, zero when the time is over; `EINTR` when a signal comes first.
+    ///
+    /// Without the reservation lock it may be used again the moment after.
+    pub(crate) fn wait_idle(&self, jiffies: usize, interruptible: bool) -> Result<usize> {
+        // SAFETY: The object is initialised. No lock is needed to wait.
+        let left = unsafe {
+            bindings::dma_resv_wait_timeout(
+                self.resv(),
+                bindings::dma_resv_usage_DMA_RESV_USAGE_BOOKKEEP,
+                interruptible,
+                jiffies,
+            )
+        };
+        if left < 0 {
+            // The wait knows one error: a signal.
+            return Err(EINTR);
+        }
+        Ok(left.unsigned_abs())
+    }
+
+    /// Whether nobody can get at the content any more but by a reference of the kernel's own: no
+    /// handle, no mapping, no export is left, nor comes again.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        // SAFETY: The object is initialised; the count is read as it is.
+        let handles = unsafe { (&raw const (*self.as_raw()).handle_count).read_volatile() };
+        handles == 0
+            && !self.is_exported()
+            && !self.is_cpu_mapped()
+            && with_mappings(self, |mappings| {
+                let mut none = true;
+                mappings.for_each_vm(|_| {
+                    none = false;
+                    none
+                });
+                none
+            })
+    }
+
     /// Takes the reservation lock.
     pub(crate) fn lock(&self) -> Guard<'_, T> {
         // SAFETY: The object is initialised.
