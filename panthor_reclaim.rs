@@ -12,12 +12,12 @@
 //! found under `filelist_mutex`, VMs under the `xa_lock` of their pool; both are given up before
 //! the work begins, which goes on with references.
 
-mod evict;
+mod buffer;
 pub(crate) mod outcome;
 mod target;
 
 use self::outcome::Outcome;
-use self::{evict::Evictor, target::Target};
+use self::{buffer::Evictor, target::Target};
 use crate::{
     kernel_ext::{drm::gem, pid::Pid, swap, trace},
     PanthorDevice,
@@ -71,24 +71,27 @@ impl ReclaimMode {
 /// What was done stays done in every case; another call goes on with the rest.
 pub(crate) fn reclaim(dev: &ARef<PanthorDevice>, tgid: &Pid) -> Result {
     let start = Instant::<Monotonic>::now();
-    let target = Target::find(dev, tgid)?;
+    let mut outcome = Outcome::default();
+    let result = reclaim_all(dev, tgid, &mut outcome);
+    trace::mem_reclaim(tgid, &outcome.amounts(), start.elapsed(), &result);
+    result
+}
+
+/// [`reclaim`], with what came of it so far.
+fn reclaim_all(dev: &ARef<PanthorDevice>, tgid: &Pid, outcome: &mut Outcome) -> Result {
+    let Target { vms, buffers } = Target::find(dev, tgid)?;
     if swap::free_pages() == 0 {
         return Err(ENOSPC);
     }
 
-    let mut outcome = Outcome::default();
-    let mut evictor = Evictor::new(dev, &target);
-    for bo in target.buffers() {
-        let done = evictor.evict(bo);
+    let mut evictor = Evictor::new(dev, &vms);
+    for bo in buffers {
+        let done = evictor.evict(&bo);
         if !outcome.count(bo.size(), done) {
             break;
         }
     }
-    target.clean_up();
-
-    let result = outcome.result();
-    trace::mem_reclaim(tgid, &outcome.amounts(), start.elapsed(), &result);
-    result
+    outcome.result()
 }
 
 /// Brings all memory of the process `tgid` back that was evicted, and maps it for the GPU again:
@@ -98,13 +101,20 @@ pub(crate) fn reclaim(dev: &ARef<PanthorDevice>, tgid: &Pid) -> Result {
 /// `ENOSPC` and `EBUSY`; the first one is returned, after everything has been tried.
 pub(crate) fn claim(dev: &ARef<PanthorDevice>, tgid: &Pid) -> Result {
     let start = Instant::<Monotonic>::now();
-    let target = Target::find(dev, tgid)?;
-
     let mut outcome = Outcome::default();
+    let result = claim_all(dev, tgid, &mut outcome);
+    trace::mem_claim(tgid, &outcome.amounts(), start.elapsed(), &result);
+    result
+}
+
+/// [`claim`], with what came of it so far.
+fn claim_all(dev: &ARef<PanthorDevice>, tgid: &Pid, outcome: &mut Outcome) -> Result {
+    let mut target = Target::find(dev, tgid)?;
+
     // Which ones come back, before those that are mapped for the GPU come with their VMs.
-    let evicted = target.evicted()?;
-    let mut short = KVec::with_capacity(target.vms().len(), GFP_KERNEL)?;
-    for vm in target.vms() {
+    target.keep_evicted();
+    let mut short = KVec::with_capacity(target.vms.len(), GFP_KERNEL)?;
+    for vm in &target.vms {
         let Some(_enter) = dev.enter() else {
             outcome.fail(ENODEV);
             break;
@@ -121,13 +131,10 @@ pub(crate) fn claim(dev: &ARef<PanthorDevice>, tgid: &Pid) -> Result {
             break;
         }
     }
-    for bo in &evicted {
-        if !outcome.count(bo.size(), evict::restore(dev, bo, &short)) {
+    for bo in target.buffers {
+        if !outcome.count(bo.size(), buffer::restore(dev, &bo, &short)) {
             break;
         }
     }
-
-    let result = outcome.result();
-    trace::mem_claim(tgid, &outcome.amounts(), start.elapsed(), &result);
-    result
+    outcome.result()
 }

@@ -8,7 +8,7 @@ use super::{
     space::{self, Space, Tables, VmSpace},
     va_split,
 };
-use crate::{kernel_ext::drm::exec::Exec, PanthorDevice};
+use crate::{panthor_gem::Bo, PanthorDevice};
 use kernel::{
     new_mutex,
     prelude::*,
@@ -85,28 +85,78 @@ impl Vm {
         space::destroy(&self.space);
     }
 
+    /// Adds references on the buffers that are mapped and for which `wanted` is true, some of them
+    /// several times. `ENOMEM`.
+    pub(crate) fn collect_mapped(
+        &self,
+        buffers: &mut KVVec<ARef<Bo>>,
+        wanted: impl Fn(&Bo) -> bool,
+    ) -> Result {
+        loop {
+            // Nothing is allocated under the operation lock: count, reserve, look again.
+            let start = buffers.len();
+            let mut missing = 0usize;
+            self.space.lock().for_each_object(|bo| {
+                if wanted(bo) && buffers.push_within_capacity(bo.into()).is_err() {
+                    missing += 1;
+                }
+                true
+            });
+            if missing == 0 {
+                return Ok(());
+            }
+            let found = buffers.len() - start;
+            buffers.truncate(start);
+            buffers.reserve(found + missing, GFP_KERNEL)?;
+        }
+    }
+
     /// Brings all memory of the VM back that was evicted, with its mappings: shared buffers as
-    /// well. Stops at the first error: `ENOMEM`, `EIO`, `EINTR`, `ENODEV`. A VM that cannot be used
-    /// any more needs no memory: that is not an error.
+    /// well. Stops at the first error but `EIO`: `ENOMEM`, `EINTR`, `ENODEV`. `EIO` says that some of
+    /// it could not be read; all else is back. A VM that cannot be used any more needs no memory:
+    /// that is not an error.
     pub(crate) fn restore(&self) -> Result {
-        pin_init::stack_pin_init!(let exec = Exec::new_interruptible());
-        exec.as_ref().lock_all(|set| self.space.lock_all(set))?;
-        match self.space.validate(exec.as_ref()) {
+        let result = self
+            .read_in()
+            .and_then(|()| self.space.with_all_locked(|locked| locked.validate()));
+        match result {
             // It may have been destroyed meanwhile.
             Err(_) if self.status() == VmStatus::Unusable => Ok(()),
             result => result,
         }
     }
 
+    /// Brings evicted memory back into that of the machine, one buffer after the other: whoever wants
+    /// another one, which may be shared with him, does not wait. What cannot be read is left to who
+    /// needs it. `ENOMEM`, `EINTR`, `ENODEV`.
+    fn read_in(&self) -> Result {
+        let mut evicted = KVVec::new();
+        self.collect_mapped(&mut evicted, |bo| !bo.looks_resident())?;
+        for bo in evicted {
+            if current!().signal_pending() {
+                return Err(EINTR);
+            }
+            if bo.is_abandoned() {
+                continue;
+            }
+            match bo.lock_interruptible()?.dma_map() {
+                Err(e) if e != EIO => return Err(e),
+                _ => (),
+            }
+        }
+        Ok(())
+    }
+
     /// Brings the VM into a hardware slot, with all its memory, for one more user. Returns the
     /// number of the slot. `EBUSY` when all slots are in use; others as [`Self::restore`].
     pub(crate) fn activate(&self) -> Result<u32> {
-        pin_init::stack_pin_init!(let exec = Exec::new_interruptible());
-        exec.as_ref().lock_all(|set| self.space.lock_all(set))?;
-        self.space.validate(exec.as_ref())?;
-        let mut guard = self.space.lock();
-        let config = self.space.config(guard.state())?;
-        self.space.dev().slots.activate(&self.space.seat, &config)
+        self.read_in()?;
+        self.space.with_all_locked(|locked| {
+            locked.validate()?;
+            let mut guard = self.space.lock();
+            let config = self.space.config(guard.state())?;
+            self.space.dev().slots.activate(&self.space.seat, &config)
+        })
     }
 
     /// One user less; the last one leaves the VM in its slot, from where others may push it out.

@@ -19,9 +19,10 @@ use kernel::{
 /// the process may go on meanwhile, or end.
 pub(super) struct Target {
     /// In the order of the addresses of their spaces in the kernel.
-    vms: KVec<Arc<Vm>>,
-    /// Each buffer once, in the order of their addresses in the kernel.
-    buffers: KVVec<ARef<Bo>>,
+    pub(super) vms: KVec<Arc<Vm>>,
+    /// Each buffer once, in the order of their addresses in the kernel. Whoever is done with one lets
+    /// it go at once: the process may have ended meanwhile, or closed it.
+    pub(super) buffers: KVVec<ARef<Bo>>,
 }
 
 impl Target {
@@ -47,7 +48,7 @@ impl Target {
             file.objects.collect(&mut buffers)?;
         }
         for vm in &vms {
-            collect_mapped(vm, &mut buffers)?;
+            vm.collect_mapped(&mut buffers, |_| true)?;
         }
         // A buffer has a handle and mappings, several of them at times.
         buffers.sort_unstable_by_key(address);
@@ -57,45 +58,23 @@ impl Target {
         Ok(Self { vms, buffers })
     }
 
-    /// All VMs, in the order of the addresses of their spaces.
-    pub(super) fn vms(&self) -> &[Arc<Vm>] {
-        &self.vms
+    /// Buffers whose memory was given up and is not back; the others are let go.
+    pub(super) fn keep_evicted(&mut self) {
+        self.buffers
+            .retain(|bo| bo.evictions() > 0 && !bo.looks_resident());
     }
+}
 
-    /// All buffers.
-    pub(super) fn buffers(&self) -> &[ARef<Bo>] {
-        &self.buffers
-    }
-
-    /// Buffers whose memory was given up and is not back.
-    pub(super) fn evicted(&self) -> Result<KVVec<ARef<Bo>>> {
-        let mut evicted = KVVec::new();
-        for bo in &self.buffers {
-            if bo.evictions() > 0 && !bo.looks_resident() {
-                evicted.push(bo.clone(), GFP_KERNEL)?;
-            }
-        }
-        Ok(evicted)
-    }
-
-    /// Whether a buffer is mapped in VMs of this process only.
-    pub(super) fn is_alone_with(&self, bo: &Bo) -> bool {
-        let mut alone = true;
-        with_mappings(bo, |mappings| {
-            mappings.for_each_vm(|space| {
-                alone = contains(&self.vms, space);
-                alone
-            });
+/// Whether a buffer is mapped in `vms` only, which are in the order of [`Target::vms`].
+pub(super) fn is_alone_with(bo: &Bo, vms: &[Arc<Vm>]) -> bool {
+    let mut alone = true;
+    with_mappings(bo, |mappings| {
+        mappings.for_each_vm(|space| {
+            alone = contains(vms, space);
+            alone
         });
-        alone
-    }
-
-    /// Frees what VM operations left behind.
-    pub(super) fn clean_up(&self) {
-        for vm in &self.vms {
-            vm.space().clean_up();
-        }
-    }
+    });
+    alone
 }
 
 /// Whether a buffer is mapped in one of `vms`, which are in the order of [`Target::vms`].
@@ -122,25 +101,4 @@ fn address(bo: &ARef<Bo>) -> usize {
 
 fn space_address(space: &VmSpace) -> usize {
     core::ptr::from_ref(space).addr()
-}
-
-/// Adds the buffers that a VM has mapped.
-fn collect_mapped(vm: &Vm, buffers: &mut KVVec<ARef<Bo>>) -> Result {
-    loop {
-        // Nothing is allocated under the operation lock: count, reserve, look again.
-        let start = buffers.len();
-        let mut missing = 0usize;
-        vm.space().lock().for_each_object(|bo| {
-            if buffers.push_within_capacity(bo.into()).is_err() {
-                missing += 1;
-            }
-            true
-        });
-        if missing == 0 {
-            return Ok(());
-        }
-        let found = buffers.len() - start;
-        buffers.truncate(start);
-        buffers.reserve(found + missing, GFP_KERNEL)?;
-    }
 }

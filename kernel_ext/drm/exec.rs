@@ -13,13 +13,16 @@ use kernel::{
 /// A set of held reservation locks.
 ///
 /// They are taken in any order; when two threads want the same ones, one of them gives all of its
-/// locks back and tries again, see [`Exec::lock_all`].
+/// locks back and tries again, see [`Exec::lock_all`]. What is done with them held takes a proof of
+/// it, such as [`VmLocked`].
+///
+/// [`VmLocked`]: super::gpuvm::VmLocked
 ///
 /// # Invariants
 ///
 /// `exec` is initialised, and all locks in it are held by the current thread.
 #[pin_data(PinnedDrop)]
-pub(crate) struct Exec {
+pub(super) struct Exec {
     #[pin]
     exec: Opaque<bindings::drm_exec>,
     _not_send: NotThreadSafe,
@@ -27,7 +30,7 @@ pub(crate) struct Exec {
 
 impl Exec {
     /// An empty set. Waits for locks end with `EINTR` when a signal arrives.
-    pub(crate) fn new_interruptible() -> impl PinInit<Self> {
+    pub(super) fn new_interruptible() -> impl PinInit<Self> {
         pin_init!(Self {
             exec <- Opaque::ffi_init(|slot| {
                 // SAFETY: The slot is valid for an exec object, and pinned.
@@ -39,11 +42,9 @@ impl Exec {
         })
     }
 
-    /// Runs `f`, which locks what is needed, see [`GpuVm::lock_all`], and returns the first error, until all of it is locked. `f` may run several times, with nothing locked when it
-    /// starts again.
-    ///
-    /// [`GpuVm::lock_all`]: super::gpuvm::GpuVm::lock_all
-    pub(crate) fn lock_all(self: Pin<&Self>, mut f: impl FnMut(&LockSet<'_>) -> Result) -> Result {
+    /// Runs `f`, which locks what is needed and returns the first error, until all of it is locked.
+    /// `f` may run several times, with nothing locked when it starts again. To be called once.
+    pub(super) fn lock_all(self: Pin<&Self>, mut f: impl FnMut(&LockSet<'_>) -> Result) -> Result {
         let exec = self.exec.get();
         // SAFETY: `exec` is initialised.
         while unsafe { bindings::drm_exec_cleanup(exec) } {
@@ -57,7 +58,7 @@ impl Exec {
         Ok(())
     }
 
-    pub(crate) fn as_raw(&self) -> *mut bindings::drm_exec {
+    pub(super) fn as_raw(&self) -> *mut bindings::drm_exec {
         self.exec.get()
     }
 }
@@ -71,12 +72,12 @@ impl PinnedDrop for Exec {
 }
 
 /// A set of locks that is being taken.
-pub(crate) struct LockSet<'a> {
+pub(super) struct LockSet<'a> {
     exec: &'a Exec,
 }
 
 impl LockSet<'_> {
-    pub(crate) fn as_raw(&self) -> *mut bindings::drm_exec {
+    pub(super) fn as_raw(&self) -> *mut bindings::drm_exec {
         self.exec.as_raw()
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! `rust/kernel` has the immediate mode of `drm_gpuvm` without eviction. This is the immediate
 //! mode with it: a mapping knows whether its translations are there, [`Locked::evict`] takes them
-//! away together with the pages, and [`GpuVm::validate`] brings all of an address space back.
+//! away together with the pages, and [`VmLocked::validate`] brings all of an address space back.
 //!
 //! # Locks
 //!
@@ -34,6 +34,9 @@ pub(crate) use self::{
     ops::MapRequest,
     vm::GpuVm,
 };
+
+#[cfg(doc)]
+pub(crate) use self::vm::VmLocked;
 
 /// What an address space needs to know from its driver.
 pub(crate) trait DriverGpuVm: Sized + Send + Sync + 'static {

@@ -10,7 +10,11 @@ use super::{
     DriverGpuVm, MapStep, Op, Reserve,
 };
 use crate::kernel_ext::{bindings, task::cond_resched};
-use kernel::{error::from_result, prelude::*, sync::aref::ARef};
+use kernel::{
+    error::from_result,
+    prelude::*,
+    sync::{aref::ARef, atomic::Relaxed},
+};
 
 /// Why an object could not be evicted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +89,9 @@ where
     /// GPU must be done with it, see [`Locked::wait_idle`].
     ///
     /// On an error pages and content are as before; translations that are gone already come back
-    /// with the next [`GpuVm::validate`]. Waits for operation locks; memory for references is
+    /// with the next [`VmLocked::validate`].
+    ///
+    /// [`VmLocked::validate`]: super::VmLocked::validate Waits for operation locks; memory for references is
     /// allocated.
     pub(crate) fn evict(&self) -> Result<(), EvictError> {
         if self.is_pinned() || self.is_imported() {
@@ -294,13 +300,19 @@ where
     T: DriverGpuVm,
     ObjectOf<T>: DriverObject<Vm = T>,
 {
-    // SAFETY: The core calls this from `GpuVm::validate()`: the relation is valid, and the
+    // SAFETY: The core calls this from `VmLocked::validate()`: the relation is valid, and the
     // reservation lock of its object is held.
     unsafe {
         let vm = GpuVm::<T>::from_raw((*vm_bo).vm);
         let obj = Locked::new(Object::<ObjectOf<T>>::from_raw((*vm_bo).obj));
         from_result(|| {
-            let result = obj.dma_map().and_then(|()| restore(vm, &obj, vm_bo));
+            let mut result = obj.dma_map();
+            if result == Err(EIO) {
+                // Its relation stays in the list of evicted ones. Those behind it there need not suffer.
+                vm.unreadable.store(true, Relaxed);
+                return Ok(0);
+            }
+            result = result.and_then(|()| restore(vm, &obj, vm_bo));
             if result.is_ok() {
                 bindings::drm_gpuvm_bo_evict(vm_bo, false);
             }

@@ -5,7 +5,7 @@
 use super::{
     super::{
         device::Device,
-        exec::{Exec, LockSet},
+        exec::Exec,
         gem::{DriverObject, Object, ResvObject},
     },
     evict,
@@ -23,6 +23,7 @@ use kernel::{
     seq_file::SeqFile,
     sync::{
         aref::{ARef, AlwaysRefCounted},
+        atomic::{Atomic, Relaxed},
         Mutex,
     },
     types::Opaque,
@@ -42,6 +43,8 @@ pub(crate) struct GpuVm<T: DriverGpuVm> {
     #[pin]
     pub(super) owned: Mutex<Owned<T>>,
     resv: ARef<ResvObject>,
+    /// Whether [`VmLocked::validate`] has met memory that cannot be read. Under the reservation lock.
+    pub(super) unreadable: Atomic<bool>,
     /// The place in the list of all address spaces of the device.
     links: registry::Links<Self>,
     #[pin]
@@ -81,6 +84,7 @@ where
                 vm: Opaque::zeroed(),
                 owned <- new_mutex!(Owned::new(state), "GpuVm::owned"),
                 resv,
+                unreadable: Atomic::new(false),
                 links: registry::Links::new(),
                 data <- data,
                 dev: dev.into(),
@@ -150,29 +154,33 @@ where
         Ok(vm_bo)
     }
 
-    /// Adds the locks of the address space and of all shared objects mapped in it to a set.
-    pub(crate) fn lock_all(&self, set: &LockSet<'_>) -> Result {
-        // SAFETY: Address space and set are valid.
-        unsafe {
-            to_result(bindings::drm_gpuvm_prepare_vm(
-                self.as_raw(),
-                set.as_raw(),
-                0,
-            ))?;
-            to_result(bindings::drm_gpuvm_prepare_objects(
-                self.as_raw(),
-                set.as_raw(),
-                0,
-            ))
-        }
-    }
-
-    /// Brings all evicted objects of the address space back, with their mappings. All locks of
-    /// [`Self::lock_all`] are held in `exec`. Stops at the first error: `ENOMEM`, `EIO`, `EINTR`
-    /// or `ENODEV`; the objects before it are back.
-    pub(crate) fn validate(&self, exec: Pin<&Exec>) -> Result {
-        // SAFETY: Address space and set are valid.
-        to_result(unsafe { bindings::drm_gpuvm_validate(self.as_raw(), exec.as_raw()) })
+    /// Calls `f` with the reservation locks of the address space and of all objects mapped in it held.
+    /// Waits for them end with `EINTR` when a signal arrives.
+    pub(crate) fn with_all_locked<R>(
+        &self,
+        f: impl FnOnce(&VmLocked<'_, T>) -> Result<R>,
+    ) -> Result<R> {
+        pin_init::stack_pin_init!(let exec = Exec::new_interruptible());
+        exec.as_ref().lock_all(|set| {
+            // SAFETY: Address space and set are valid.
+            unsafe {
+                to_result(bindings::drm_gpuvm_prepare_vm(
+                    self.as_raw(),
+                    set.as_raw(),
+                    0,
+                ))?;
+                to_result(bindings::drm_gpuvm_prepare_objects(
+                    self.as_raw(),
+                    set.as_raw(),
+                    0,
+                ))
+            }
+        })?;
+        // INVARIANT: All is locked, until `exec` is dropped.
+        f(&VmLocked {
+            vm: self,
+            exec: exec.as_ref(),
+        })
     }
 
     /// Frees what operations left behind because they ran under the operation lock. No
@@ -180,6 +188,37 @@ where
     pub(crate) fn clean_up(&self) {
         // SAFETY: The address space is valid.
         unsafe { bindings::drm_gpuvm_bo_deferred_cleanup(self.as_raw()) };
+    }
+}
+
+/// An address space whose reservation lock is held, and those of all objects mapped in it.
+///
+/// # Invariants
+///
+/// `exec` holds them.
+pub(crate) struct VmLocked<'a, T: DriverGpuVm> {
+    vm: &'a GpuVm<T>,
+    exec: Pin<&'a Exec>,
+}
+
+impl<T> VmLocked<'_, T>
+where
+    T: DriverGpuVm,
+    ObjectOf<T>: DriverObject<Vm = T>,
+{
+    /// Brings all evicted objects of the address space back, with their mappings.
+    ///
+    /// Stops at the first error but `EIO`: `ENOMEM`, `EINTR`, `ENODEV`; the objects before it are
+    /// back. `EIO` says that the content of some could not be read. They stay away, and all others
+    /// are back.
+    pub(crate) fn validate(&self) -> Result {
+        self.vm.unreadable.store(false, Relaxed);
+        // SAFETY: Address space and set are valid, and by the type invariants all is locked.
+        to_result(unsafe { bindings::drm_gpuvm_validate(self.vm.as_raw(), self.exec.as_raw()) })?;
+        if self.vm.unreadable.load(Relaxed) {
+            return Err(EIO);
+        }
+        Ok(())
     }
 }
 

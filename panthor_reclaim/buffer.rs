@@ -5,7 +5,7 @@
 
 use super::{
     outcome::{Done, Reason},
-    target::{is_mapped_in, Target},
+    target::{is_alone_with, is_mapped_in},
     ReclaimMode,
 };
 use crate::{
@@ -33,17 +33,20 @@ const SWAP_TRIES: usize = 3;
 /// Evicts buffers of one process.
 pub(super) struct Evictor<'a> {
     dev: &'a ARef<PanthorDevice>,
-    target: &'a Target,
+    /// The VMs of the process, in the order of [`Target::vms`].
+    ///
+    /// [`Target::vms`]: super::target::Target::vms
+    vms: &'a [Arc<Vm>],
     /// How long it has waited.
     waited: Delta,
 }
 
 impl<'a> Evictor<'a> {
     /// Which has not waited yet.
-    pub(super) fn new(dev: &'a ARef<PanthorDevice>, target: &'a Target) -> Self {
+    pub(super) fn new(dev: &'a ARef<PanthorDevice>, vms: &'a [Arc<Vm>]) -> Self {
         Self {
             dev,
-            target,
+            vms,
             waited: Delta::ZERO,
         }
     }
@@ -58,6 +61,10 @@ impl<'a> Evictor<'a> {
     pub(super) fn evict(&mut self, bo: &Bo) -> Result<Done> {
         if current!().signal_pending() {
             return Err(EINTR);
+        }
+        if bo.is_abandoned() {
+            // The process has ended, or closed it: our reference was the last one.
+            return Ok(Done::Nothing);
         }
         if swap::free_pages() == 0 && bo.looks_resident() && self.is_ours(bo) {
             return Err(ENOSPC);
@@ -85,7 +92,7 @@ impl<'a> Evictor<'a> {
         matches!(bo.kind(), BoKind::User { .. })
             && !bo.is_exported()
             && bo.global_name() == 0
-            && self.target.is_alone_with(bo)
+            && is_alone_with(bo, self.vms)
     }
 
     /// Makes the pages of a buffer ordinary pages of its file.
@@ -104,15 +111,25 @@ impl<'a> Evictor<'a> {
                 if !locked.is_resident() {
                     return Ok(Done::Nothing);
                 }
-                // With no time left this asks without waiting.
+                // Only asks: nobody else need wait for the lock until the GPU is done.
+                if locked.wait_idle(0, true)? == 0 {
+                    None
+                } else {
+                    Some(locked.evict())
+                }
+            };
+            let Some(result) = result else {
                 let jiffies = self.jiffies_left();
+                if jiffies == 0 {
+                    return Ok(Done::Kept(Reason::Busy));
+                }
                 let start = Instant::<Monotonic>::now();
-                let left = locked.wait_idle(jiffies, true)?;
+                let left = bo.wait_idle(jiffies, true)?;
                 self.waited += start.elapsed();
                 if left == 0 {
                     return Ok(Done::Kept(Reason::Busy));
                 }
-                locked.evict()
+                continue;
             };
             match result {
                 Ok(()) => return Ok(Done::Moved { bytes: bo.size() }),
@@ -173,6 +190,9 @@ impl<'a> Evictor<'a> {
             if current!().signal_pending() {
                 return Err(EINTR);
             }
+            if bo.is_abandoned() {
+                break;
+            }
             // Only so that an unbind of the driver gets an answer soon: the pages are not the
             // device's any more.
             let Some(_enter) = self.dev.enter() else {
@@ -203,6 +223,9 @@ pub(super) fn restore(dev: &PanthorDevice, bo: &Bo, short: &[Arc<Vm>]) -> Result
     let Some(_enter) = dev.enter() else {
         return Err(ENODEV);
     };
+    if bo.is_abandoned() {
+        return Ok(Done::Nothing);
+    }
     let locked = bo.lock_interruptible()?;
     if !locked.is_resident() {
         if is_mapped_in(bo, short) {
