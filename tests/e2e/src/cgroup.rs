@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! Memory cgroups of the tests' own.
 
-use crate::ktap::{Fail, Res};
+use crate::ktap::Res;
+use crate::promise;
 use crate::sys::{self, Result};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,7 +22,7 @@ impl Cgroup {
 
     /// The same; skips the case where it cannot be made.
     pub fn need(name: &str) -> Res<Cgroup> {
-        Self::new(name).map_err(|e| Fail::Skip(format!("no cgroup: {e}")))
+        Self::new(name).map_err(|e| promise::missing("cgroup", format!("no cgroup: {e}")))
     }
 
     /// Makes one below this one, which may have no processes of its own then.

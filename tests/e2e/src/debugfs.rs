@@ -2,6 +2,7 @@
 //! The driver's debugfs files.
 
 use crate::ktap::{Fail, Res};
+use crate::promise;
 use crate::sys::{self, Result};
 use std::path::PathBuf;
 
@@ -143,7 +144,7 @@ pub fn busy(tgid: i32, on: bool) -> Res {
     crate::ktap::only_rust("bo_busy")?;
     let p = dir()?.join("bo_busy");
     if !p.exists() {
-        return Err(Fail::Skip("built without bo_busy".to_string()));
+        return Err(promise::missing("switches", "built without bo_busy"));
     }
     let s = format!("{tgid} {}\n", if on { "on" } else { "off" });
     sys::write_once(p, s.as_bytes()).map_err(|e| format!("bo_busy {}: {e}", s.trim()))?;
@@ -176,7 +177,7 @@ impl VmResident {
         crate::ktap::only_rust("vm_resident")?;
         let path = dir()?.join("vm_resident");
         if !path.exists() {
-            return Err(Fail::Skip("built without vm_resident".to_string()));
+            return Err(promise::missing("switches", "built without vm_resident"));
         }
         Ok(VmResident { path })
     }

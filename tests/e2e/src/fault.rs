@@ -3,6 +3,7 @@
 
 use crate::census;
 use crate::ktap::{Fail, Res};
+use crate::promise;
 use crate::sys::{self, Errno};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -67,7 +68,7 @@ impl Kind {
 pub fn setup() -> Res {
     for k in [Kind::Slab, Kind::Page] {
         if !k.exists() {
-            return Err(Fail::Skip(format!("the kernel has no {}", k.dir())));
+            return Err(promise::missing("faults", format!("no {}", k.dir())));
         }
     }
     for k in Kind::ALL.into_iter().filter(|k| k.exists()) {

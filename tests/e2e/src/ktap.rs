@@ -6,6 +6,7 @@
 //! that name, or else those whose names contain it.
 
 use crate::model::Model;
+use crate::promise;
 use crate::sys::{self, Errno};
 use std::io::{Read, Write};
 use std::process::ExitCode;
@@ -311,7 +312,13 @@ pub fn run(cases: &[Case]) -> ExitCode {
     for c in &sel {
         n += 1;
         let t = Instant::now();
-        let o = run_one(c);
+        let o = match (run_one(c), promise::broken()) {
+            // Skipped for want of it, or it was there before the case.
+            (Outcome::Pass | Outcome::Skip(_), Some(what)) => Outcome::Fail(format!(
+                "the launcher promised: {what}; after the case it is not there"
+            )),
+            (o, _) => o,
+        };
         let ms = t.elapsed().as_millis();
         report(n, c.name, o, &mut bad);
         if ms > 5000 {
@@ -325,7 +332,10 @@ pub fn run(cases: &[Case]) -> ExitCode {
             b.total - a.total,
             b.lines.join("; ")
         )),
-        _ => Outcome::Skip("no model".to_string()),
+        _ => match promise::missing("model", "no model") {
+            Fail::Skip(s) => Outcome::Skip(s),
+            Fail::Fail(s) => Outcome::Fail(s),
+        },
     };
     report(n + 1, "no_violations", v, &mut bad);
     if bad == 0 {

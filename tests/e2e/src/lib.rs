@@ -15,6 +15,7 @@ pub mod ns;
 pub mod pattern;
 pub mod pressure;
 pub mod proc;
+pub mod promise;
 pub mod race;
 pub mod reclaim;
 pub mod svg;

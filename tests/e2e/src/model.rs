@@ -2,10 +2,12 @@
 //! Client of the GPU model's control channel: a virtio-serial port named `mali-ctl`.
 
 use crate::ktap::{Fail, Res};
+use crate::promise;
 use crate::sys::{self, Errno, Result};
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// An open control channel; one process at a time has it.
@@ -73,19 +75,21 @@ pub fn num(s: &str) -> Option<u64> {
     }
 }
 
+/// The node of the port; `ENODEV` without one.
+pub fn port() -> Result<PathBuf> {
+    let ports = std::fs::read_dir("/sys/class/virtio-ports").map_err(|_| sys::ENODEV)?;
+    for e in ports.flatten() {
+        if sys::read_text(e.path().join("name")).is_ok_and(|n| n.trim() == "mali-ctl") {
+            return Ok(Path::new("/dev").join(e.file_name()));
+        }
+    }
+    Err(sys::ENODEV)
+}
+
 impl Model {
     /// Finds and opens the port; `ENODEV` without one. Waits while another process has it.
     pub fn open() -> Result<Model> {
-        let mut dev = None;
-        for e in std::fs::read_dir("/sys/class/virtio-ports")
-            .map_err(|_| sys::ENODEV)?
-            .flatten()
-        {
-            if sys::read_text(e.path().join("name")).is_ok_and(|n| n.trim() == "mali-ctl") {
-                dev = Some(e.file_name());
-            }
-        }
-        let path = std::path::Path::new("/dev").join(dev.ok_or(sys::ENODEV)?);
+        let path = port()?;
         let end = Instant::now() + Duration::from_secs(30);
         loop {
             let r = OpenOptions::new()
@@ -111,7 +115,8 @@ impl Model {
 
     /// Opens the channel, or skips the case.
     pub fn need() -> Res<Model> {
-        Model::open().map_err(|e| Fail::Skip(format!("no model control channel ({e})")))
+        Model::open()
+            .map_err(|e| promise::missing("model", format!("no model control channel ({e})")))
     }
 
     fn poll(&self, events: i16, limit: Duration) -> Result<bool> {

@@ -191,7 +191,7 @@ pub fn has_reclaim() -> bool {
 /// Skips the case where nothing can be evicted.
 pub fn need_swap() -> Res {
     if crate::proc::swaps()?.is_empty() {
-        return Err(Fail::Skip("no swap".to_string()));
+        return Err(crate::promise::missing("swap", "no swap"));
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ pub fn need() -> Res {
     sysfs::need("mem_reclaim")?;
     sysfs::need("mem_claim")?;
     if proc::swaps()?.is_empty() {
-        skip!("no swap");
+        return Err(promise::missing("swap", "no swap"));
     }
     Ok(())
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! Swap devices for tests: small ones, and such that fail.
 
-use crate::ktap::{Fail, Res};
+use crate::ktap::Res;
+use crate::promise;
 use crate::sys::{self, Errno};
 
 /// A zram device of the test's own, removed when dropped.
@@ -15,7 +16,7 @@ impl Zram {
         let n = sys::read_text("/sys/class/zram-control/hot_add")
             .ok()
             .and_then(|s| s.trim().parse().ok())
-            .ok_or_else(|| Fail::Skip("no zram".into()))?;
+            .ok_or_else(|| promise::missing("swap", "no zram"))?;
         let z = Zram { n };
         z.set("disksize", &size.to_string())?;
         z.format(size)?;
@@ -91,11 +92,11 @@ impl Failing {
             ("interval", &interval),
         ] {
             if sys::write_once(format!("{FAIL}/{f}"), v.as_bytes()).is_err() {
-                return Err(Fail::Skip("the kernel has no fail_make_request".into()));
+                return Err(promise::missing("faults", "no fail_make_request"));
             }
         }
         if sys::write_once(&switch, b"1").is_err() {
-            return Err(Fail::Skip(format!("no {switch}")));
+            return Err(promise::missing("faults", format!("no {switch}")));
         }
         Ok(Failing { switch })
     }
