@@ -83,6 +83,8 @@ pub fn setup() -> Res {
     Kind::Page.set("ignore-gfp-wait", "N")?;
     Kind::Page.set("ignore-gfp-highmem", "N")?;
     Kind::Page.set("min-order", "0")?;
+    // It explains in the log what comes after it: checks that have no memory for themselves.
+    sys::write_once("/dev/kmsg", b"board: allocations are made to fail\n")?;
     // kmemleak and debugobjects turn themselves off when they find no memory.
     Kind::Slab.set("cache-filter", "Y")?;
     for e in std::fs::read_dir("/sys/kernel/slab")
