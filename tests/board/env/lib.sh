@@ -203,3 +203,6 @@ built() {
 		die "building $1 failed; the whole log is $log"
 	fi
 }
+
+# What a thread of the model said when it died, in the folder of a run; fails if none did.
+model_panic() { grep -as 'panicked at' -A 1 "$1/model.log"; }
