@@ -145,14 +145,14 @@ impl drm::Driver for PanthorDriver {
             show: panthor_gem::show_shrink,
             write: Some(panthor_gem::set_shrink),
         },
-        #[cfg(CONFIG_KUNIT)]
+        #[cfg(CONFIG_DRM_PANTHOR_RS_TEST)]
         debugfs::File {
             name: c"bo_busy",
             mode: 0o200,
             show: |_, _| Ok(()),
             write: Some(panthor_gem::set_busy),
         },
-        #[cfg(CONFIG_KUNIT)]
+        #[cfg(CONFIG_DRM_PANTHOR_RS_TEST)]
         debugfs::File {
             name: c"vm_resident",
             mode: 0o600,

@@ -5,7 +5,7 @@
 //!
 //! A buffer gets its pages when it is first used, by a CPU fault or a VM_BIND, and keeps them until
 //! somebody evicts it: the kernel's shrinker, or the `mem_reclaim` attribute. What can be evicted,
-//! and in which order, is its [`ReclaimState`].
+//! and in which order, is its [`ReclaimState`](reclaim_state::ReclaimState).
 
 mod bo;
 mod creator;
@@ -13,19 +13,18 @@ mod debugfs;
 pub(crate) mod ioctl;
 mod label;
 mod object_set;
-mod reclaim_state;
+pub(crate) mod reclaim_state;
 mod shrinker;
 
 use crate::{kernel_ext::drm::gem::Object, PanthorDevice};
 use kernel::{prelude::*, sync::atomic::Atomic};
 
-#[cfg(CONFIG_KUNIT)]
+#[cfg(CONFIG_DRM_PANTHOR_RS_TEST)]
 pub(crate) use self::debugfs::set_busy;
 pub(crate) use self::{
     bo::{BoKind, PanthorBo, SwapTurn},
     debugfs::{set_shrink, show_gems, show_shrink},
     object_set::ObjectSet,
-    reclaim_state::ReclaimState,
 };
 use crate::kernel_ext::{
     drm::gem::{Lru, LISTS},
@@ -33,9 +32,9 @@ use crate::kernel_ext::{
     shrinker::Unregistered,
 };
 
-#[cfg(CONFIG_KUNIT)]
+#[cfg(CONFIG_DRM_PANTHOR_RS_TEST)]
 use crate::kernel_ext::test_fence::TestFence;
-#[cfg(CONFIG_KUNIT)]
+#[cfg(CONFIG_DRM_PANTHOR_RS_TEST)]
 use kernel::sync::Mutex;
 
 /// A buffer object.
@@ -53,7 +52,7 @@ pub(crate) struct GemDevice {
     /// CPU pages that the last scan of the shrinker gave up, for debugfs.
     pub(crate) last_scan: Atomic<u64>,
     /// What the debugfs file `bo_busy` makes buffers wait for.
-    #[cfg(CONFIG_KUNIT)]
+    #[cfg(CONFIG_DRM_PANTHOR_RS_TEST)]
     #[pin]
     pub(crate) busy: Mutex<Option<TestFence>>,
     /// Whether the GPU sees the CPU's caches.
@@ -63,16 +62,16 @@ pub(crate) struct GemDevice {
 /// The lists of buffers with memory, the least recently used one first.
 #[pin_data]
 pub(crate) struct ReclaimLists {
-    /// See [`ReclaimState::Unused`].
+    /// See [`reclaim_state::ReclaimState::Unused`].
     #[pin]
     pub(crate) unused: Lru<PanthorBo>,
-    /// See [`ReclaimState::CpuMapped`].
+    /// See [`reclaim_state::ReclaimState::CpuMapped`].
     #[pin]
     pub(crate) cpu_mapped: Lru<PanthorBo>,
-    /// See [`ReclaimState::GpuMapped`].
+    /// See [`reclaim_state::ReclaimState::GpuMapped`].
     #[pin]
     pub(crate) gpu_mapped: Lru<PanthorBo>,
-    /// See [`ReclaimState::GpuShared`].
+    /// See [`reclaim_state::ReclaimState::GpuShared`].
     #[pin]
     pub(crate) gpu_shared: Lru<PanthorBo>,
 }
@@ -105,7 +104,7 @@ impl GemDevice {
                 gpu_shared <- Lru::new(shrinker),
             }? Error),
             last_scan: Atomic::new(0),
-            #[cfg(CONFIG_KUNIT)]
+            #[cfg(CONFIG_DRM_PANTHOR_RS_TEST)]
             busy <- kernel::new_mutex!(None, "GemDevice::busy"),
             coherent,
         }? Error)

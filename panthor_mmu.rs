@@ -15,14 +15,18 @@ pub(crate) mod memattr;
 pub(crate) mod pool;
 pub(crate) mod prot;
 pub(crate) mod region;
+#[cfg(CONFIG_DRM_PANTHOR_RS_TEST)]
+mod resident;
 pub(crate) mod slot_table;
 pub(crate) mod slots;
 pub(crate) mod space;
 pub(crate) mod va_split;
 mod vm;
 
+#[cfg(CONFIG_DRM_PANTHOR_RS_TEST)]
+pub(crate) use self::resident::{set_resident, show_resident};
 pub(crate) use self::{
-    debugfs::{set_resident, show_gpuvas, show_resident},
+    debugfs::show_gpuvas,
     pool::VmPool,
     space::{Space, VmSpace},
     vm::Vm,

@@ -65,7 +65,7 @@ bool kx_drm_exec_is_contended(struct drm_exec *exec)
 	return drm_exec_is_contended(exec);
 }
 
-#if IS_ENABLED(CONFIG_KUNIT)
+#if IS_ENABLED(CONFIG_DRM_PANTHOR_RS_TEST)
 struct kx_test_fence {
 	struct dma_fence base;
 	/* protects what the fence core says it does */

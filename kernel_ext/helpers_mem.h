@@ -36,7 +36,7 @@ void kx_dma_resv_unlock(struct dma_resv *resv);
 void kx_dma_resv_assert_held(struct dma_resv *resv);
 bool kx_drm_exec_is_contended(struct drm_exec *exec);
 
-#if IS_ENABLED(CONFIG_KUNIT)
+#if IS_ENABLED(CONFIG_DRM_PANTHOR_RS_TEST)
 struct dma_fence *kx_test_fence_new(void);
 void kx_test_fence_signal(struct dma_fence *fence);
 int kx_dma_resv_add_fence(struct dma_resv *resv, struct dma_fence *fence);

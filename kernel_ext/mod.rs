@@ -21,7 +21,7 @@ pub(crate) mod shrinker;
 pub(crate) mod swap;
 pub(crate) mod sysfs;
 pub(crate) mod task;
-#[cfg(CONFIG_KUNIT)]
+#[cfg(CONFIG_DRM_PANTHOR_RS_TEST)]
 pub(crate) mod test_fence;
 pub(crate) mod trace;
 pub(crate) mod uaccess;

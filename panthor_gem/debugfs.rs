@@ -153,7 +153,7 @@ pub(crate) fn set_shrink(dev: &PanthorDevice, text: &str) -> Result {
 /// process at a time.
 ///
 /// Jobs do that once there are any. Until then this is how waiting for the GPU can be tested.
-#[cfg(CONFIG_KUNIT)]
+#[cfg(CONFIG_DRM_PANTHOR_RS_TEST)]
 pub(crate) fn set_busy(dev: &PanthorDevice, text: &str) -> Result {
     use crate::kernel_ext::{pid::Pid, test_fence::TestFence};
 

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 #![forbid(unsafe_code)]
 
-//! The debugfs files `gpuvas` and `vm_resident`.
+//! The debugfs file `gpuvas`.
 
-use super::slots::SeatState;
-use crate::{kernel_ext::pid::Pid, PanthorDevice};
+use crate::PanthorDevice;
 use kernel::{prelude::*, seq_file::SeqFile, seq_print};
 
 /// Writes a table of all mappings of all VMs.
@@ -17,60 +16,4 @@ pub(crate) fn show_gpuvas(dev: &PanthorDevice, m: &SeqFile) -> Result {
         }
     });
     result
-}
-
-/// Writes where each VM is: `tgid id as=SLOT|- active=USERS root=0xADDRESS`.
-pub(crate) fn show_resident(dev: &PanthorDevice, m: &SeqFile) -> Result {
-    for (tgid, file) in dev.all_files()? {
-        for (id, vm) in file.vms.snapshot()? {
-            let root = vm.root().unwrap_or(0);
-            match vm.seat_state() {
-                SeatState::NoSlot => {
-                    seq_print!(m, "{tgid} {id} as=- active=0 root=0x{root:x}\n")
-                }
-                SeatState::Idle(slot) => {
-                    seq_print!(m, "{tgid} {id} as={slot} active=0 root=0x{root:x}\n")
-                }
-                SeatState::Lost(slot) => {
-                    seq_print!(m, "{tgid} {id} as={slot} active=0 root=0x{root:x}\n")
-                }
-                SeatState::Active(slot, users) => {
-                    seq_print!(m, "{tgid} {id} as={slot} active={users} root=0x{root:x}\n")
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Keeps a VM in a hardware slot, or stops to do so: `TGID ID on` or `TGID ID off`.
-///
-/// Jobs do that once there are any. Until then this is how the GPU's view of a VM can be tested.
-pub(crate) fn set_resident(dev: &PanthorDevice, text: &str) -> Result {
-    let mut words = text.split_ascii_whitespace();
-    let mut next = || words.next().ok_or(EINVAL);
-    let tgid = next()?.parse::<i32>().map_err(|_| EINVAL)?;
-    let id = next()?.parse::<u32>().map_err(|_| EINVAL)?;
-    let held = match next()? {
-        "on" => true,
-        "off" => false,
-        _ => return Err(EINVAL),
-    };
-    if words.next().is_some() {
-        return Err(EINVAL);
-    }
-
-    // A process may have several files, each with ids of its own; the first one that fits counts.
-    let pid = Pid::find_vpid(tgid).ok_or(ESRCH)?;
-    let mut found = Err(ESRCH);
-    for file in dev.files_of(&pid)? {
-        found = Err(ENOENT);
-        if let Ok(vm) = file.vms.get(id) {
-            let Some(_enter) = dev.enter() else {
-                return Err(ENODEV);
-            };
-            return vm.set_held(held);
-        }
-    }
-    found
 }

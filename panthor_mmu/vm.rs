@@ -3,16 +3,16 @@
 
 //! VMs, as userspace has them.
 
+#[cfg(CONFIG_DRM_PANTHOR_RS_TEST)]
+use super::resident::Residency;
 use super::{
-    slots::SeatState,
     space::{self, Space, Tables, VmSpace},
     va_split,
 };
 use crate::{panthor_gem::Bo, PanthorDevice};
 use kernel::{
-    new_mutex,
     prelude::*,
-    sync::{aref::ARef, Arc, Mutex},
+    sync::{aref::ARef, Arc},
 };
 
 /// Whether a VM can be used.
@@ -24,22 +24,16 @@ pub(crate) enum VmStatus {
     Unusable,
 }
 
-/// Who keeps a VM in its hardware slot.
-enum Residency {
-    /// Nobody: it is there when the GPU needs it.
-    OnDemand,
-    /// The debugfs file `vm_resident`.
-    Held,
-}
-
 /// A VM.
 #[pin_data]
 pub(crate) struct Vm {
     space: ARef<VmSpace>,
     /// Where the kernel's part of the addresses begins.
     kernel_va_start: u64,
+    /// Who keeps the VM in its hardware slot.
+    #[cfg(CONFIG_DRM_PANTHOR_RS_TEST)]
     #[pin]
-    residency: Mutex<Residency>,
+    pub(super) residency: kernel::sync::Mutex<Residency>,
 }
 
 impl Vm {
@@ -55,7 +49,8 @@ impl Vm {
             try_pin_init!(Self {
                 space: Space::create(dev)?,
                 kernel_va_start,
-                residency <- new_mutex!(Residency::OnDemand, "Vm::residency"),
+                #[cfg(CONFIG_DRM_PANTHOR_RS_TEST)]
+                residency <- kernel::new_mutex!(Residency::OnDemand, "Vm::residency"),
             }),
             GFP_KERNEL,
         )
@@ -149,6 +144,7 @@ impl Vm {
 
     /// Brings the VM into a hardware slot, with all its memory, for one more user. Returns the
     /// number of the slot. `EBUSY` when all slots are in use; others as [`Self::restore`].
+    #[cfg_attr(not(CONFIG_DRM_PANTHOR_RS_TEST), expect(dead_code))] // Jobs will use it.
     pub(crate) fn activate(&self) -> Result<u32> {
         self.read_in()?;
         self.space.with_all_locked(|locked| {
@@ -160,34 +156,8 @@ impl Vm {
     }
 
     /// One user less; the last one leaves the VM in its slot, from where others may push it out.
+    #[cfg_attr(not(CONFIG_DRM_PANTHOR_RS_TEST), expect(dead_code))] // Jobs will use it.
     pub(crate) fn deactivate(&self) {
         self.space.dev().slots.deactivate(&self.space.seat);
-    }
-
-    /// Keeps the VM in a slot, or stops to do so.
-    pub(super) fn set_held(&self, held: bool) -> Result {
-        let mut residency = self.residency.lock();
-        match (&*residency, held) {
-            (Residency::OnDemand, true) => {
-                self.activate()?;
-                *residency = Residency::Held;
-            }
-            (Residency::Held, false) => {
-                self.deactivate();
-                *residency = Residency::OnDemand;
-            }
-            _ => (),
-        }
-        Ok(())
-    }
-
-    /// Where the VM is in the hardware.
-    pub(super) fn seat_state(&self) -> SeatState {
-        self.space.dev().slots.state(&self.space.seat)
-    }
-
-    /// The physical address of the root table, if there is one.
-    pub(super) fn root(&self) -> Option<u64> {
-        self.space.lock().state().any().map(|table| table.root())
     }
 }

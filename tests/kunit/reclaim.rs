@@ -8,7 +8,7 @@ use kernel::prelude::*;
 mod tests {
     use crate::{
         kernel_ext::drm::gpuvm::GpuMappings,
-        panthor_gem::ReclaimState,
+        panthor_gem::reclaim_state::ReclaimState,
         panthor_reclaim::outcome::{Done, Outcome, Reason},
     };
     use kernel::prelude::*;
