@@ -51,20 +51,17 @@ pub(crate) fn show_resident(dev: &PanthorDevice, m: &SeqFile) -> Result {
     for (tgid, file) in dev.all_files()? {
         for (id, vm) in file.vms.snapshot()? {
             let root = vm.root().unwrap_or(0);
-            match vm.seat_state() {
-                SeatState::NoSlot => {
-                    seq_print!(m, "{tgid} {id} as=- active=0 root=0x{root:x}\n")
-                }
-                SeatState::Idle(slot) => {
-                    seq_print!(m, "{tgid} {id} as={slot} active=0 root=0x{root:x}\n")
-                }
-                SeatState::Lost(slot) => {
-                    seq_print!(m, "{tgid} {id} as={slot} active=0 root=0x{root:x}\n")
-                }
-                SeatState::Active(slot, users) => {
-                    seq_print!(m, "{tgid} {id} as={slot} active={users} root=0x{root:x}\n")
-                }
+            let (slot, users) = match vm.seat_state() {
+                SeatState::NoSlot => (None, 0),
+                SeatState::Idle(slot) | SeatState::Lost(slot) => (Some(slot), 0),
+                SeatState::Active(slot, users) => (Some(slot), users),
+            };
+            seq_print!(m, "{tgid} {id} as=");
+            match slot {
+                Some(slot) => seq_print!(m, "{slot}"),
+                None => seq_print!(m, "-"),
             }
+            seq_print!(m, " active={users} root=0x{root:x}\n");
         }
     }
     Ok(())
