@@ -259,7 +259,7 @@ impl Gpu {
         self.regs
             .wait_until(
                 Regs::read64::<L2_READY>,
-                |ready| u64::from(*ready) == L2_FIRST,
+                |ready| u64::from(*ready) & L2_FIRST != 0,
                 POWER_POLL,
                 POWER_TIMEOUT,
             )
