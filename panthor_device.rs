@@ -38,9 +38,7 @@ pub(crate) struct PanthorData {
     pub(crate) regs: Arc<Regs>,
     /// Caches, power, reset.
     pub(crate) gpu: Arc<Gpu>,
-    /// Address space slots.
-    pub(crate) slots: Arc<AsSlots>,
-    /// Address spaces.
+    /// Address spaces and their slots.
     #[pin]
     pub(crate) mmu: MmuDevice,
     /// Buffers.
@@ -146,8 +144,7 @@ impl PanthorPlatformDriver {
                 info,
                 regs,
                 gpu,
-                slots,
-                mmu <- MmuDevice::new(),
+                mmu <- MmuDevice::new(slots),
                 gem <- GemDevice::new(coherent, of_lists),
                 fw,
                 freq,
@@ -158,7 +155,7 @@ impl PanthorPlatformDriver {
 
         panthor_irq::request(pdev, c"gpu", c"panthor-gpu", data.gpu.clone())?;
         panthor_irq::request(pdev, c"job", c"panthor-job", data.fw.clone())?;
-        panthor_irq::request(pdev, c"mmu", c"panthor-mmu", data.slots.clone())?;
+        panthor_irq::request(pdev, c"mmu", c"panthor-mmu", data.mmu.slots.clone())?;
 
         Self::make_known(dev, data.clone(), drm_dev, shrinker).inspect_err(|_| take_apart(&data))
     }
@@ -171,7 +168,7 @@ impl PanthorPlatformDriver {
         shrinker: shrinker::Unregistered<PanthorDevice>,
     ) -> Result<Known> {
         dev.gpu.resume()?;
-        dev.slots.resume()?;
+        dev.mmu.slots.resume()?;
 
         let shrinker = shrinker.register(dev.clone());
         let attributes = panthor_sysfs::add(parent, dev.clone())?;
@@ -199,9 +196,9 @@ impl PanthorData {
     fn switch_off(&self) {
         // It may not answer any more. With its L2 cache off, or after a reset, the GPU does not
         // write to memory; clocks and supplies go next in any case.
-        let _ = self.slots.suspend();
+        let _ = self.mmu.slots.suspend();
         let _ = self.gpu.suspend();
-        self.slots.powered_off();
+        self.mmu.slots.powered_off();
     }
 }
 

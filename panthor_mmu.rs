@@ -25,6 +25,7 @@ mod vm;
 
 #[cfg(CONFIG_DRM_PANTHOR_RS_TEST)]
 pub(crate) use self::resident::{set_resident, show_resident};
+use self::slots::AsSlots;
 pub(crate) use self::{
     debugfs::show_gpuvas,
     pool::VmPool,
@@ -32,7 +33,7 @@ pub(crate) use self::{
     vm::Vm,
 };
 use crate::kernel_ext::registry::Registry;
-use kernel::prelude::*;
+use kernel::{prelude::*, sync::Arc};
 
 /// What a device keeps about its address spaces.
 #[pin_data]
@@ -40,13 +41,16 @@ pub(crate) struct MmuDevice {
     /// All address spaces.
     #[pin]
     pub(crate) all: Registry<VmSpace>,
+    /// The slots where the hardware knows some of them.
+    pub(crate) slots: Arc<AsSlots>,
 }
 
 impl MmuDevice {
-    /// The state of a device without address spaces.
-    pub(crate) fn new() -> impl PinInit<Self> {
+    /// The state of a device with these `slots`, without address spaces.
+    pub(crate) fn new(slots: Arc<AsSlots>) -> impl PinInit<Self> {
         pin_init!(Self {
             all <- Registry::new(),
+            slots,
         })
     }
 }

@@ -37,7 +37,7 @@ impl Vm {
 
     /// Where the VM is in the hardware.
     fn seat_state(&self) -> SeatState {
-        self.space().dev().slots.state(&self.space().seat)
+        self.space().dev().mmu.slots.state(&self.space().seat)
     }
 
     /// The physical address of the root table, if there is one.

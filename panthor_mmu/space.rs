@@ -104,7 +104,7 @@ impl Space {
         let coherent = info.is_coherent();
         let table = PageTable::new(dev.parent(), info.va_bits(), info.pa_bits(), coherent)?;
         let memattr = memattr::from_mair(table.mair(), coherent);
-        let seat = dev.slots.new_seat()?;
+        let seat = dev.mmu.slots.new_seat()?;
         let space = GpuVm::new(
             dev,
             c"panthor-GPU-VM",
@@ -117,7 +117,7 @@ impl Space {
             // know before it happens.
             swap::as_reclaim(|| {
                 let guard = space.lock();
-                dev.slots.state(&space.seat);
+                dev.mmu.slots.state(&space.seat);
                 drop(guard);
             });
         }
@@ -144,7 +144,7 @@ impl VmSpace {
     /// Takes page tables and hardware slot away, for good. `EIO` when the hardware does not let go
     /// of them.
     fn detach(&self, tables: &mut Tables) -> Result {
-        if let Err(err) = self.dev().slots.unbind(&self.seat) {
+        if let Err(err) = self.dev().mmu.slots.unbind(&self.seat) {
             tables.lose(&mut TableReserve::default());
             return Err(err);
         }
@@ -192,6 +192,7 @@ fn take_away(op: &mut Op<'_, Space>) -> Result {
     op.state.declare_unusable();
     op.vm
         .dev()
+        .mmu
         .slots
         .unbind(&op.vm.seat)
         .inspect_err(|_| op.state.lose(op.reserve))
@@ -375,7 +376,7 @@ impl DriverGpuVm for Space {
     }
 
     fn begin(op: &mut Op<'_, Self>, addr: u64, range: u64) -> Result {
-        let slots = &op.vm.dev().slots;
+        let slots = &op.vm.dev().mmu.slots;
         match slots.lock_region(&op.vm.seat, addr, range) {
             Err(err) if err != EINVAL => take_away(op),
             result => result,
@@ -383,7 +384,7 @@ impl DriverGpuVm for Space {
     }
 
     fn end(op: &mut Op<'_, Self>) -> Result {
-        let slots = &op.vm.dev().slots;
+        let slots = &op.vm.dev().mmu.slots;
         // The GPU may still use the old translations, and with them memory that is about to be
         // given up.
         slots.unlock_region(&op.vm.seat).or_else(|_| take_away(op))

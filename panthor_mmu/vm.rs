@@ -151,13 +151,14 @@ impl Vm {
             locked.validate()?;
             let mut guard = self.space.lock();
             let config = self.space.config(guard.state())?;
-            self.space.dev().slots.activate(&self.space.seat, &config)
+            let slots = &self.space.dev().mmu.slots;
+            slots.activate(&self.space.seat, &config)
         })
     }
 
     /// One user less; the last one leaves the VM in its slot, from where others may push it out.
     #[cfg_attr(not(CONFIG_DRM_PANTHOR_RS_TEST), expect(dead_code))] // Jobs will use it.
     pub(crate) fn deactivate(&self) {
-        self.space.dev().slots.deactivate(&self.space.seat);
+        self.space.dev().mmu.slots.deactivate(&self.space.seat);
     }
 }
