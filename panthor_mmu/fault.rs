@@ -60,11 +60,11 @@ impl IrqSource for AsSlots {
         self.irq.clear(events & 0xffff_0000)?;
 
         for slot in (0..MAX_SLOTS).filter(|slot| events & fault_event(*slot) != 0) {
-            // If the slot cannot be disabled it was said so; the event is masked in any case.
-            if let Err(err) = self.fault(slot, || self.report_fault(slot)) {
-                if err == ENODEV {
-                    return Err(err);
-                }
+            match self.fault(slot, || self.report_fault(slot)) {
+                Err(err) if err == ENODEV => return Err(err),
+                // The event is masked in any case, so that this is not said again and again.
+                Err(_) => dev_err!(&*self.dev, "AS{}: cannot be disabled after a fault\n", slot),
+                Ok(()) => (),
             }
         }
         Ok(())

@@ -225,7 +225,10 @@ impl AsSlots {
 
             if let Err(err) = self.enable(slot, cfg, locked) {
                 // How much of it the hardware has taken over is not known.
-                let _ = self.take_slot(&mut table, seat);
+                let taken = self.take_slot(&mut table, seat);
+                if err != ENODEV && taken.is_ok() {
+                    dev_err!(&*self.dev, "AS{}: cannot be enabled\n", slot);
+                }
                 return Err(err);
             }
             seat.faulty.store(false, Relaxed);
@@ -374,7 +377,8 @@ impl AsSlots {
         }
     }
 
-    /// Waits for the end of a command. `EIO` when it does not end in time.
+    /// Waits for the end of a command. `EIO` when it does not end in time: as it is tried again to
+    /// get out of that, only the one who decides what becomes of the address space says so.
     fn wait_idle(&self, slot: usize) -> Result {
         self.regs
             .wait_until(
@@ -383,13 +387,7 @@ impl AsSlots {
                 COMMAND_POLL,
                 COMMAND_TIMEOUT,
             )
-            .map_err(|err| {
-                if err == ENODEV {
-                    return err;
-                }
-                dev_err!(&*self.dev, "AS{}: a command does not end\n", slot);
-                EIO
-            })
+            .map_err(|err| if err == ENODEV { err } else { EIO })
     }
 
     /// Has a command done.

@@ -190,12 +190,21 @@ pub(super) fn destroy(space: &ARef<VmSpace>) {
 /// used any more. `EIO` when that does not work either.
 fn take_away(op: &mut Op<'_, Space>) -> Result {
     op.state.declare_unusable();
-    op.vm
-        .dev()
-        .mmu
-        .slots
-        .unbind(&op.vm.seat)
-        .inspect_err(|_| op.state.lose(op.reserve))
+    let dev = op.vm.dev();
+    match dev.mmu.slots.unbind(&op.vm.seat) {
+        Ok(()) => {
+            dev_err!(
+                dev.parent(),
+                "The MMU does not answer: a VM cannot be used any more\n"
+            );
+            Ok(())
+        }
+        // That is said where it is found out.
+        Err(err) => {
+            op.state.lose(op.reserve);
+            Err(err)
+        }
+    }
 }
 
 /// What AS_TRANSCFG gets for page tables of the format that [`PageTable`] has.
