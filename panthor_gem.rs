@@ -59,7 +59,7 @@ pub(crate) struct GemDevice {
     pub(crate) coherent: bool,
 }
 
-/// The lists of buffers with memory, the least recently used one first.
+/// The lists of buffers with memory, each in the order in which they came into it.
 #[pin_data]
 pub(crate) struct ReclaimLists {
     /// See [`reclaim_state::ReclaimState::Unused`].
