@@ -95,8 +95,8 @@ fn show_bo(bo: &Bo, m: &SeqFile, totals: &mut Totals) -> Result {
         BoKind::User { .. } | BoKind::Imported => 0,
     };
 
-    // The walk holds a reference, and a file another one for each buffer that it has a handle of:
-    // not the buffer's users.
+    // The walk holds one, for itself. A file holds two for each handle: that of the handle, and
+    // that in its `ObjectSet`, which the C driver does not have.
     let references = bo.ref_count().saturating_sub(1);
 
     let creator = bo.creator.text()?;
