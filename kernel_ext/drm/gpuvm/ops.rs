@@ -478,7 +478,7 @@ impl<'a, T: DriverGpuVm> OpGuard<'a, T> {
 ///
 /// # Safety
 ///
-/// `ctx` is the context that [`OpGuard::run`] passed in.
+/// `ctx` is the context that [`GpuVm::run`] passed in.
 unsafe fn with_context<T: DriverGpuVm>(
     ctx: *mut c_void,
     f: impl FnOnce(&mut Context<'_, T>) -> Result,
@@ -517,7 +517,7 @@ where
     T: DriverGpuVm,
     ObjectOf<T>: DriverObject<Vm = T>,
 {
-    // SAFETY: The core calls this during `OpGuard::map()`, for a step of the kind map.
+    // SAFETY: The core calls this during `GpuVm::map()`, for a step of the kind map.
     unsafe {
         with_context::<T>(ctx, |ctx| {
             let op = &mut (*op).__bindgen_anon_1.map;
