@@ -55,11 +55,6 @@ void kx_dma_resv_unlock(struct dma_resv *resv)
 	dma_resv_unlock(resv);
 }
 
-void kx_dma_resv_assert_held(struct dma_resv *resv)
-{
-	dma_resv_assert_held(resv);
-}
-
 bool kx_drm_exec_is_contended(struct drm_exec *exec)
 {
 	return drm_exec_is_contended(exec);
@@ -144,11 +139,6 @@ void kx_drm_vma_node_unmap(struct drm_gem_object *obj)
 int kx_mutex_trylock(struct mutex *lock)
 {
 	return mutex_trylock(lock);
-}
-
-void kx_lockdep_assert_held(struct mutex *lock)
-{
-	lockdep_assert_held(lock);
 }
 
 int kx_drm_gem_huge_mnt_create(struct drm_device *dev)

@@ -33,7 +33,6 @@ int kx_dma_resv_lock(struct dma_resv *resv);
 int kx_dma_resv_lock_interruptible(struct dma_resv *resv);
 bool kx_dma_resv_trylock(struct dma_resv *resv);
 void kx_dma_resv_unlock(struct dma_resv *resv);
-void kx_dma_resv_assert_held(struct dma_resv *resv);
 bool kx_drm_exec_is_contended(struct drm_exec *exec);
 
 #if IS_ENABLED(CONFIG_DRM_PANTHOR_RS_TEST)
@@ -49,7 +48,6 @@ bool kx_drm_gpuvm_get_unless_zero(struct drm_gpuvm *vm);
 void kx_drm_gem_mapping_init(struct drm_gem_object *obj);
 void kx_drm_vma_node_unmap(struct drm_gem_object *obj);
 int kx_mutex_trylock(struct mutex *lock);
-void kx_lockdep_assert_held(struct mutex *lock);
 int kx_drm_gem_huge_mnt_create(struct drm_device *dev);
 
 /* DMA */

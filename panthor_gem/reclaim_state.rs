@@ -12,7 +12,7 @@ use crate::kernel_ext::drm::{
 };
 
 /// How easily the memory of a buffer can be given up: the first one the easiest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReclaimState {
     /// It has memory that nobody has mapped.
     Unused,
@@ -39,7 +39,7 @@ impl ReclaimState {
     }
 
     /// The place of such buffers in [`ReclaimLists::in_order`].
-    fn list(self) -> Option<usize> {
+    pub(crate) fn list(self) -> Option<usize> {
         match self {
             Self::Unused => Some(0),
             Self::CpuMapped => Some(1),

@@ -56,7 +56,10 @@ mod tests {
             ReclaimState::Unreclaimable,
         ];
 
-        assert!(order.is_sorted());
+        assert_eq!(
+            order.map(ReclaimState::list),
+            [Some(0), Some(1), Some(2), Some(3), None]
+        );
     }
 
     #[test]
