@@ -20,7 +20,7 @@ use crate::{
 use kernel::{
     clk::Hertz,
     device::{self, Bound, Core},
-    devres::Devres,
+    devres::{self, Devres},
     dma::DmaMask,
     new_mutex, of, platform,
     prelude::*,
@@ -72,8 +72,6 @@ pub(crate) struct PlatformData {
     /// Gives memory up when the kernel is short of it; `None` once the device was unplugged.
     #[pin]
     shrinker: Mutex<Option<shrinker::Registration<PanthorDevice>>>,
-    /// Supplies and clocks, which are the last to go.
-    _power: Power,
 }
 
 kernel::of_device_table!(
@@ -99,8 +97,17 @@ struct Known {
 
 impl PanthorPlatformDriver {
     /// Switches the device on, finds out what it is, and makes it known.
-    fn bring_up(pdev: &platform::Device<Core<'_>>, power: &Power) -> Result<Known> {
+    fn bring_up(pdev: &platform::Device<Core<'_>>) -> Result<Known> {
         let dev = pdev.as_ref();
+        let power = Power::new(dev)?;
+        let freq = Frequencies {
+            current: power.current_freq(),
+            max: power.max_freq(),
+        };
+        // What follows goes before it, the interrupts too: others on their lines, and
+        // CONFIG_DEBUG_SHIRQ, have the handlers read registers up to the end.
+        devres::register(dev, power, GFP_KERNEL)?;
+
         let window = pdev.resource_by_index(0).ok_or(ENODEV)?.start();
         let io = pdev
             .io_request_by_index(0)
@@ -117,10 +124,6 @@ impl PanthorPlatformDriver {
         let limits = DmaLimits {
             mask: DmaMask::try_new(info.pa_bits())?,
             max_segment: u32::MAX,
-        };
-        let freq = Frequencies {
-            current: power.current_freq(),
-            max: power.max_freq(),
         };
         let gpu = Arc::pin_init(Gpu::new(dev.into(), regs.clone(), &info), GFP_KERNEL)?;
         let slots = Arc::pin_init(
@@ -212,15 +215,13 @@ impl platform::Driver for PanthorPlatformDriver {
         _info: Option<&'bound Self::IdInfo>,
     ) -> impl PinInit<Self::Data<'bound>, Error> + 'bound {
         pin_init::pin_init_scope(move || {
-            let power = Power::new(pdev.as_ref())?;
-            let known = Self::bring_up(pdev, &power)?;
+            let known = Self::bring_up(pdev)?;
 
             Ok(try_pin_init!(PlatformData {
                 dev: known.dev,
                 attributes <- new_mutex!(Some(known.attributes)),
                 registration <- new_mutex!(Some(known.registration)),
                 shrinker <- new_mutex!(Some(known.shrinker)),
-                _power: power,
             }? Error))
         })
     }
