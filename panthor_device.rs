@@ -74,13 +74,27 @@ pub(crate) struct PlatformData {
     shrinker: Mutex<Option<shrinker::Registration<PanthorDevice>>>,
 }
 
+/// What a device needs besides what all of them do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// Nothing.
+    Nothing,
+    /// A hash of addresses over the slices of the L2 cache, set before it has power, and the bitmap
+    /// of shader cores that nvmem has. It has the compatible string of all others as well, so it is
+    /// named here to be refused.
+    HashAndFuses,
+}
+
 kernel::of_device_table!(
     OF_TABLE,
     <PanthorPlatformDriver as platform::Driver>::IdInfo,
     [
-        (of::DeviceId::new(c"rockchip,rk3588-mali"), ()),
-        (of::DeviceId::new(c"arm,mali-valhall-csf"), ()),
-        (of::DeviceId::new(c"mediatek,mt8196-mali"), ())
+        (of::DeviceId::new(c"rockchip,rk3588-mali"), Needs::Nothing),
+        (of::DeviceId::new(c"arm,mali-valhall-csf"), Needs::Nothing),
+        (
+            of::DeviceId::new(c"mediatek,mt8196-mali"),
+            Needs::HashAndFuses
+        )
     ]
 );
 
@@ -206,15 +220,22 @@ impl PanthorData {
 }
 
 impl platform::Driver for PanthorPlatformDriver {
-    type IdInfo = ();
+    type IdInfo = Needs;
     type Data<'bound> = PlatformData;
     const OF_ID_TABLE: Option<of::IdTable<Self::IdInfo>> = Some(&OF_TABLE);
 
     fn probe<'bound>(
         pdev: &'bound platform::Device<Core<'_>>,
-        _info: Option<&'bound Self::IdInfo>,
+        needs: Option<&'bound Self::IdInfo>,
     ) -> impl PinInit<Self::Data<'bound>, Error> + 'bound {
         pin_init::pin_init_scope(move || {
+            if needs == Some(&Needs::HashAndFuses) {
+                dev_err!(
+                    pdev,
+                    "GPUs with an ASN hash and a shader-present cell are not supported\n"
+                );
+                return Err(EOPNOTSUPP);
+            }
             let known = Self::bring_up(pdev)?;
 
             Ok(try_pin_init!(PlatformData {

@@ -5,7 +5,7 @@
 
 use kernel::{
     clk::{Clk, Hertz, OptionalClk},
-    device::{self, Bound},
+    device::{self, property::NArgs, Bound},
     opp,
     prelude::*,
     regulator,
@@ -62,6 +62,16 @@ struct OppOps;
 #[vtable]
 impl opp::ConfigOps for OppOps {}
 
+/// Whether the device tree names more than one power domain.
+fn has_several_domains(dev: &device::Device) -> bool {
+    let cells = NArgs::Prop(c"#power-domain-cells");
+
+    dev.fwnode().is_some_and(|node| {
+        node.property_get_reference_args(c"power-domains", cells, 1)
+            .is_ok()
+    })
+}
+
 /// Everything that gives power to the GPU. It is switched off when this is dropped.
 ///
 /// Fields are dropped in order.
@@ -75,8 +85,15 @@ pub(crate) struct Power {
 }
 
 impl Power {
-    /// Switches the GPU on, at the operating point that fits the current clock.
+    /// Switches the GPU on, at the operating point that fits the current clock. `EOPNOTSUPP` when
+    /// it is in several power domains.
     pub(crate) fn new(dev: &device::Device<Bound>) -> Result<Self> {
+        // The core attaches a single one only. Without power a read of a register may be an abort.
+        if has_several_domains(dev) {
+            dev_err!(dev, "Several power domains are not supported\n");
+            return Err(EOPNOTSUPP);
+        }
+
         let clocks = Clocks::new(dev)?;
         let (table, supply) = Self::operating_points(dev)?;
 
