@@ -9,9 +9,6 @@
 //! There is no public manual. Offsets, fields and values are those that the kernel's C driver uses
 //! (`drivers/gpu/drm/panthor/panthor_{gpu,fw,mmu}_regs.h`); times are bounds of this driver.
 
-// The description of the hardware is complete, the driver is not yet.
-#![allow(dead_code)]
-
 pub(crate) mod gpu_control;
 pub(crate) mod irq;
 pub(crate) mod mmu_control;

@@ -274,6 +274,7 @@ pub(crate) const POWER_POLL: Delta = Delta::from_micros(100);
 pub(crate) const L2_FIRST: u64 = 1;
 
 /// What a cache flush does to one kind of cache.
+#[allow(dead_code)] // The description of the hardware is complete, the driver is not yet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum FlushMode {

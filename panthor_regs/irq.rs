@@ -50,6 +50,7 @@ register! {
 }
 
 /// Bits of the GPU interrupt block.
+#[allow(dead_code)] // The description of the hardware is complete, the driver is not yet.
 pub(crate) mod gpu_irq {
     use kernel::bits::bit_u32;
 
