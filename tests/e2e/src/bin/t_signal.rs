@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! A signal at every point of every call that takes its time: with a handler the call ends with
-//! EINTR or goes on, with SIGKILL it ends. Either way the state is the one before or the one after,
-//! the same call then succeeds, and nothing is lost.
+//! Signals at many points of every call that takes its time: with a handler the call ends with EINTR
+//! or goes on, with SIGKILL it ends. Either way the state is the one before, the one after, or of a
+//! call on many buffers a part of it; the same call then succeeds, and nothing is lost.
+//!
+//! Calls that only wait for locks of the same process are interrupted where another thread has them.
 
 use e2e::child::{said, Child};
 use e2e::debugfs::Gems;
@@ -11,6 +13,7 @@ use e2e::*;
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How long one subject is tried.
 const TIME: Duration = Duration::from_secs(4);
@@ -103,7 +106,7 @@ fn interrupt(
         0 => String::new(),
         _ => format!(", by signals after {shortest:?} to {longest:?}"),
     };
-    note!("{what}: {calls} calls, {interrupted} interrupted{range}");
+    note!("figure: {what}: {calls} calls, {interrupted} interrupted{range}");
     Ok((calls, interrupted))
 }
 
@@ -410,6 +413,61 @@ fn sync() -> Res {
 }
 
 /// An access is never refused because of a signal: it is done after the handler.
+/// While another thread has the buffer locked most of the time.
+fn contended() -> Res {
+    let d = ok!(Dev::open());
+    let (vm, marker) = marked(&d)?;
+    let h = ok!(d.bo(4 * M, BO_WB_MMAP, 0));
+    let m = ok!(d.mmap(h, 4 * M));
+    pattern::fill(&m, 1);
+    let flush = || d.sync(h, SYNC_FLUSH_INVALIDATE, 0, 4 * M);
+    let stop = AtomicBool::new(false);
+    let (bind, sync) = std::thread::scope(|s| {
+        let other = s.spawn(|| -> Result<u64> {
+            // The signals are for the one that makes the calls.
+            block_signal(libc::SIGALRM)?;
+            let mut n = 0;
+            while !stop.load(Ordering::Relaxed) {
+                flush()?;
+                n += 1;
+            }
+            Ok(n)
+        });
+        let bind = interrupt(
+            "VM_BIND beside BO_SYNC of the buffer",
+            || d.map(vm, h, 0, M, 4 * M),
+            |r| {
+                eq!(mapped(marker)?, usize::from(r.is_ok()));
+                if r.is_err() {
+                    ok!(d.map(vm, h, 0, M, 4 * M));
+                }
+                ok!(d.unmap(vm, M, 4 * M));
+                eq!(mapped(marker)?, 0);
+                Ok(())
+            },
+        );
+        let sync = bind.and_then(|b| {
+            let s = interrupt("BO_SYNC beside another one", flush, |r| {
+                if r.is_err() {
+                    ok!(flush());
+                }
+                Ok(())
+            })?;
+            Ok((b, s))
+        });
+        stop.store(true, Ordering::Relaxed);
+        let other = other.join().map_err(|_| "thread".to_string())?;
+        check!(ok!(other) > 0);
+        sync
+    })?;
+    pattern::check(&m, 1)?;
+    if ktap::driver() == ktap::Driver::Rust {
+        check!(bind.1 > 0, "no VM_BIND was interrupted");
+        check!(sync.1 > 0, "no BO_SYNC was interrupted");
+    }
+    Ok(())
+}
+
 fn cpu_fault() -> Res {
     let d = ok!(Dev::open());
     let h = Cell::new(ok!(d.bo(4 * M, BO_WB_MMAP, 0)));
@@ -510,7 +568,8 @@ fn attributes() -> Res {
         },
     )?;
     check!(i > 0, "no mem_claim was interrupted");
-    note!("{} of the calls were half done", half.get());
+    note!("figure: {} of the calls were half done", half.get());
+    check!(half.get() > 0, "all of it or nothing, always");
     Ok(())
 }
 
@@ -557,18 +616,13 @@ fn waiting() -> Res {
         });
     })?;
     other.send("go")?;
-    let half = Cell::new(0);
-    interrupt(
+    let (_, i) = interrupt(
         "mem_reclaim beside another writer",
         || match sysfs::reclaim(pid) {
             Err(EBUSY) => Ok(()),
             r => r,
         },
-        |_| {
-            let r = c.resident()?;
-            half.set(half.get() + u32::from(r > 0));
-            Ok(())
-        },
+        |_| Ok(()),
     )?;
     match other.recv(Duration::from_secs(30))? {
         Ok(_) => {}
@@ -588,6 +642,7 @@ fn killed_in_calls() -> Res {
     let mut delays = Delays::new(TIME * 2);
     // So that the first one comes to its end.
     let mut took = Duration::from_secs(20);
+    check!(i > 0, "none was interrupted");
     while let Some(delay) = delays.next(took) {
         let t = Instant::now();
         let pid = match ok!(fork()) {
@@ -642,7 +697,7 @@ fn killed_in_calls() -> Res {
         });
         check!(gone, "killed after {delay:?}: buffers or VMs are left");
     }
-    note!("{kills} processes killed in the middle, {ends} came to their end");
+    note!("figure: {kills} processes killed in the middle, {ends} came to their end");
     check!(kills > 10 && ends > 0);
     Ok(())
 }
@@ -688,7 +743,7 @@ fn killed_writers() -> Res {
             }
         }
     }
-    note!("{kills} writers killed, {half} of them half done");
+    note!("figure: {kills} writers killed, {half} calls half done");
     check!(kills > 5 && half > 0);
     ok!(sysfs::reclaim(pid));
     eq!(c.resident()?, 0);
@@ -712,3 +767,4 @@ fn main() -> std::process::ExitCode {
         killed_writers,
     ])
 }
+        contended,
