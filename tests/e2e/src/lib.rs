@@ -22,6 +22,7 @@ pub mod svg;
 pub mod swapdev;
 pub mod sys;
 pub mod sysfs;
+pub mod tables;
 pub mod trace;
 pub mod uapi;
 

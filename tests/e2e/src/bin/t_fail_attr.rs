@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! Every allocation of the attributes and of the shrinker fails once, and all from one on: the
-//! answer is one of those documented, nothing is lost, and the same write then succeeds.
+//! answer is one of those documented, the GPU finds nothing that has no memory, the same write then
+//! succeeds from there, and nothing is lost.
 
 use e2e::fault::{setup, Sweep};
 use e2e::sys::*;
+use e2e::tables::{Mapping, Tables};
 use e2e::uapi::*;
 use e2e::*;
 use std::fs::{File, OpenOptions};
@@ -15,6 +17,7 @@ struct Target {
     _dev: Dev,
     maps: Vec<Map>,
     marker: u64,
+    tables: Tables,
 }
 
 /// Bytes of each of its buffers, few: every page costs the swap device several allocations.
@@ -30,6 +33,7 @@ impl Target {
         }
         let d = Dev::open()?;
         let mut maps: Vec<Map> = Vec::new();
+        let mut mapped = Vec::new();
         let marker = (1 << 46) + getpid() as u64 * PAGE;
         let (v1, v2) = (d.vm()?, d.vm()?);
         // Private; shared by both; never mapped for the GPU; write-combined.
@@ -41,10 +45,21 @@ impl Target {
             (0, 0, &[v1]),
         ] {
             let h = d.bo(EACH, flags, excl)?;
+            let seed = maps.len() as u64;
+            let label = format!("e2e-fail-attr-{seed}");
+            d.label(h, &label)?;
             let m = d.mmap(h, EACH)?;
-            pattern::fill(&m, maps.len() as u64);
+            pattern::fill(&m, seed);
             for vm in vms {
-                d.map(*vm, h, 0, (maps.len() as u64 + 1) << 32, EACH)?;
+                let va = (seed + 1) << 32;
+                d.map(*vm, h, 0, va, EACH)?;
+                mapped.push(Mapping {
+                    vm: *vm,
+                    label: label.clone(),
+                    va,
+                    size: EACH,
+                    seed,
+                });
             }
             maps.push(m);
         }
@@ -52,10 +67,14 @@ impl Target {
         let (buf, _mem) = drm::udmabuf(PAGE)?;
         let h = d.import(buf.as_fd())?;
         d.map(v1, h, 0, marker, PAGE)?;
+        // One through its tables, the other one with the TLB.
+        let mut tables = Tables::of(getpid(), mapped)?;
+        tables.in_a_slot(v2)?;
         Ok(Target {
             _dev: d,
             maps,
             marker,
+            tables,
         })
     }
 
@@ -86,25 +105,32 @@ fn attr(name: &str) -> Res<(File, String)> {
 const OUT: &[Errno] = &[ENOMEM, EIO];
 
 fn mem_reclaim() -> Res {
-    let t = Target::new()?;
+    let mut t = Target::new()?;
     let (f, s) = attr("mem_reclaim")?;
     let before = debugfs::vas_of(t.marker)?;
+    t.tables.all_there()?;
     Sweep::new("mem_reclaim", OUT)
         .repeat(Duration::ZERO)
         .must_fail(
             || write_fd(f.as_raw_fd(), s.as_bytes()).map(|_| ()),
             |good| {
-                if good {
-                    eq!(t.resident()?, 0);
-                }
                 eq!(debugfs::vas_of(t.marker)?, before);
-                t.contents()
+                if !good {
+                    t.tables.half_way()?;
+                    // It goes on from here.
+                    ok!(sysfs::reclaim(getpid()));
+                }
+                eq!(t.resident()?, 0);
+                t.tables.all_gone()?;
+                t.contents()?;
+                ok!(sysfs::claim(getpid()));
+                t.tables.all_there()
             },
         )
 }
 
 fn mem_claim() -> Res {
-    let t = Target::new()?;
+    let mut t = Target::new()?;
     let (f, s) = attr("mem_claim")?;
     let before = debugfs::vas_of(t.marker)?;
     ok!(sysfs::reclaim(getpid()));
@@ -113,13 +139,17 @@ fn mem_claim() -> Res {
         .must_fail(
             || write_fd(f.as_raw_fd(), s.as_bytes()).map(|_| ()),
             |good| {
-                if good {
-                    eq!(t.resident()?, OURS);
-                }
                 eq!(debugfs::vas_of(t.marker)?, before);
+                if !good {
+                    t.tables.half_way()?;
+                    // It goes on from here, before anybody touches anything.
+                    ok!(sysfs::claim(getpid()));
+                }
+                eq!(t.resident()?, OURS);
+                t.tables.all_there()?;
                 t.contents()?;
                 ok!(sysfs::reclaim(getpid()));
-                Ok(())
+                t.tables.all_gone()
             },
         )
 }

@@ -152,10 +152,13 @@ fn map_new() -> Res {
             Sweep::new(what, NOMEM),
             || b.d.map(b.vm, h.get(), 0, M, size),
             |good| {
-                if good {
-                    b.is(&[(M, size, 0)], &[M], &[])?;
-                    ok!(b.d.unmap(b.vm, M, size));
+                if !good {
+                    b.is(&[], &[], &[M])?;
+                    // Whatever it has by now.
+                    ok!(b.d.map(b.vm, h.get(), 0, M, size));
                 }
+                b.is(&[(M, size, 0)], &[M, M + size - PAGE], &[])?;
+                ok!(b.d.unmap(b.vm, M, size));
                 b.is(&[], &[], &[M])?;
                 pattern::zero_at(&ok!(b.d.mmap(h.get(), size)), 0, size)?;
                 ok!(b.d.close(h.get()));
@@ -180,10 +183,13 @@ fn map_evicted() -> Res {
         Sweep::new("map of an evicted buffer", NOMEM).repeat(Duration::ZERO),
         || b.d.map(b.vm, b.h, 0, M, 8 * K),
         |good| {
-            if good {
-                b.is(&[(M, 8 * K, 0)], &[M], &[])?;
-                ok!(b.d.unmap(b.vm, M, 8 * K));
+            if !good {
+                b.is(&[], &[], &[M])?;
+                // Whatever came back of it by now.
+                ok!(b.d.map(b.vm, b.h, 0, M, 8 * K));
             }
+            b.is(&[(M, 8 * K, 0)], &[M, M + 4 * K], &[])?;
+            ok!(b.d.unmap(b.vm, M, 8 * K));
             b.is(&[], &[], &[M])?;
             pattern::check(&ok!(b.d.mmap(b.h, 8 * K)), 1)?;
             ok!(sysfs::reclaim(getpid()));

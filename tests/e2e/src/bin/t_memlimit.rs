@@ -7,6 +7,7 @@ use e2e::cgroup::Cgroup;
 use e2e::child::Child;
 use e2e::sys::*;
 use e2e::sysfs::{claim, reclaim};
+use e2e::tables::{label, Mapping, Tables};
 use e2e::uapi::*;
 use e2e::*;
 
@@ -27,7 +28,8 @@ fn target(g: &Cgroup, n: u64) -> Res<Child> {
     ok!(g.add(c.pid));
     c.call("vm")?;
     for i in 0..n {
-        c.call(&format!("bo 0x100000 2 0 {}", i + 1))?;
+        let label = label(c.pid, i);
+        c.call(&format!("bo 0x100000 2 0 {} {label}", i + 1))?;
         c.call(&format!("bind 1 {i} {:#x}", (i + 1) << 32))?;
     }
     Ok(c)
@@ -65,20 +67,33 @@ fn claim_target() -> Res {
     need()?;
     let g = Cgroup::need("e2e-target")?;
     let mut c = target(&g, 16)?;
+    let mut tables = Tables::of_row(c.pid, 16, M)?;
+    tables.all_there()?;
     ok!(reclaim(c.pid));
+    tables.all_gone()?;
     for room in [0, 4 * M, 10 * M] {
         limit(&g, room)?;
         let r = claim(c.pid);
         let there = resident(c.pid)?;
+        let mapped = tables.half_way();
         ok!(g.write("memory.max", "max"));
         note!("{room} bytes of room for 16 MiB: {r:?}, {there} bytes came back");
         check!(r == Err(ENOMEM), "{r:?}");
         check!(there < 16 * M && there <= room);
+        check!(mapped? as u64 * M <= there);
+        if room == 4 * M {
+            // It goes on from here, in either direction.
+            ok!(claim(c.pid));
+            eq!(c.resident()?, 16 * M);
+            tables.all_there()?;
+        }
         ok!(reclaim(c.pid));
         eq!(c.resident()?, 0);
+        tables.all_gone()?;
     }
     ok!(claim(c.pid));
     eq!(c.resident()?, 16 * M);
+    tables.all_there()?;
     check_all(&mut c, 16)
 }
 
@@ -94,20 +109,37 @@ fn claim_large_beside_small() -> Res {
         let mut c = Child::holder()?;
         ok!(g.add(c.pid));
         c.call("vm")?;
+        for _ in 0..small {
+            c.call("vm")?;
+        }
+        let mut maps = Vec::new();
+        let mut add = |vm: u64, i: u64, va: u64, size: u64, seed: u64| -> Res {
+            let label = label(c.pid, i);
+            c.call(&format!("bo {size:#x} 2 {vm} {seed} {label}"))?;
+            c.call(&format!("bind {vm} {i} {va:#x}"))?;
+            maps.push(Mapping {
+                vm: vm as u32,
+                label,
+                va,
+                size,
+                seed,
+            });
+            Ok(())
+        };
         for i in 0..large {
-            c.call(&format!("bo 0x40000 2 1 {}", i + 1))?;
-            c.call(&format!("bind 1 {i} {:#x}", (i + 1) << 32))?;
+            add(1, i, (i + 1) << 32, 0x40000, i + 1)?;
         }
         for vm in 2..2 + small as u64 {
-            c.call("vm")?;
-            c.call(&format!("bo 0x20000 2 {vm} {vm}"))?;
-            c.call(&format!("bind {vm} {} 0x100000000", large + vm - 2))?;
+            add(vm, large + vm - 2, 1 << 32, 0x20000, vm)?;
         }
+        let mut tables = Tables::of(c.pid, maps)?;
         ok!(reclaim(c.pid));
         limit(&g, 4 * M)?;
         let r = claim(c.pid);
         let bos = debugfs::Gems::read()?;
+        let mapped = tables.half_way();
         ok!(g.write("memory.max", "max"));
+        mapped?;
         let there = |size| {
             let of_size = |b: &&debugfs::Gem| b.size == size && b.resident > 0;
             bos.of(c.pid).filter(of_size).count()
@@ -116,6 +148,10 @@ fn claim_large_beside_small() -> Res {
         note!("{r:?}: {of_small} of {small} small VMs are back, {of_large} of {large} buffers of the large one");
         most = most.max(of_small);
         check!(r == Err(ENOMEM), "{r:?}");
+        // It goes on from here.
+        ok!(claim(c.pid));
+        tables.all_there()?;
+        drop(tables);
         check_all(&mut c, small as u64 + large)?;
         c.kill()?;
     }
@@ -237,9 +273,11 @@ fn cpu_fault() -> Res {
     let g = Cgroup::need("e2e-touch")?;
     let memfd = ok!(memfd(16 * M));
     use std::os::fd::AsRawFd;
+    let mut tables = Tables::of_row(c.pid, 16, M)?;
     let rw = libc::PROT_READ | libc::PROT_WRITE;
     let shmem = ok!(Map::new(memfd.as_raw_fd(), 0, 16 * M, rw, libc::MAP_SHARED));
     // Nothing may be pushed out instead.
+    tables.all_gone()?;
     ok!(g.write("memory.swap.max", "0"));
     let plain = touch(&g, &shmem)?;
     drop(shmem);

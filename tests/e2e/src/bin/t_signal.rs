@@ -8,12 +8,12 @@
 use e2e::child::{said, Child};
 use e2e::debugfs::Gems;
 use e2e::sys::*;
+use e2e::tables::{label, Tables};
 use e2e::uapi::*;
 use e2e::*;
 use std::cell::{Cell, RefCell};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering, Ordering::Relaxed};
 use std::time::{Duration, Instant};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How long one subject is tried.
 const TIME: Duration = Duration::from_secs(4);
@@ -412,7 +412,6 @@ fn sync() -> Res {
     Ok(())
 }
 
-/// An access is never refused because of a signal: it is done after the handler.
 /// While another thread has the buffer locked most of the time.
 fn contended() -> Res {
     let d = ok!(Dev::open());
@@ -468,6 +467,7 @@ fn contended() -> Res {
     Ok(())
 }
 
+/// An access is never refused because of a signal: it is done after the handler.
 fn cpu_fault() -> Res {
     let d = ok!(Dev::open());
     let h = Cell::new(ok!(d.bo(4 * M, BO_WB_MMAP, 0)));
@@ -521,7 +521,8 @@ fn target(n: u64) -> Res<Child> {
     let mut c = Child::holder()?;
     c.call("vm")?;
     for i in 0..n {
-        c.call(&format!("bo 0x10000 2 {} {}", i % 2, i + 1))?;
+        let label = label(c.pid, i);
+        c.call(&format!("bo 0x10000 2 {} {} {label}", i % 2, i + 1))?;
         c.call(&format!("bind 1 {i} {:#x}", (i + 1) << 32))?;
     }
     Ok(c)
@@ -538,6 +539,9 @@ fn attributes() -> Res {
     let n = 8;
     let c = RefCell::new(target(n)?);
     let pid = c.borrow().pid;
+    let mut tables = Tables::of_row(pid, n, 64 * K)?;
+    tables.in_a_slot(1)?;
+    tables.all_there()?;
     let (all, half) = (n * 64 * K, Cell::new(0));
     let between = |r: u64| half.set(half.get() + u32::from(r > 0 && r < all));
     let (_, i) = interrupt(
@@ -547,9 +551,16 @@ fn attributes() -> Res {
             let there = c.borrow_mut().resident()?;
             check!(r.is_err() || there == 0, "{there} bytes resident");
             between(there);
-            ok!(sysfs::reclaim(pid));
+            if r.is_err() {
+                tables.half_way()?;
+                // It goes on from here.
+                ok!(sysfs::reclaim(pid));
+            }
             eq!(c.borrow_mut().resident()?, 0);
-            check_all(&mut c.borrow_mut(), n)
+            tables.all_gone()?;
+            check_all(&mut c.borrow_mut(), n)?;
+            ok!(sysfs::claim(pid));
+            tables.all_there()
         },
     )?;
     check!(i > 0, "no mem_reclaim was interrupted");
@@ -561,10 +572,16 @@ fn attributes() -> Res {
             let there = c.borrow_mut().resident()?;
             check!(r.is_err() || there == all, "{there} bytes resident");
             between(there);
-            ok!(sysfs::claim(pid));
+            if r.is_err() {
+                tables.half_way()?;
+                // It goes on from here, before anybody touches anything.
+                ok!(sysfs::claim(pid));
+            }
+            eq!(c.borrow_mut().resident()?, all);
+            tables.all_there()?;
             check_all(&mut c.borrow_mut(), n)?;
             ok!(sysfs::reclaim(pid));
-            Ok(())
+            tables.all_gone()
         },
     )?;
     check!(i > 0, "no mem_claim was interrupted");
@@ -624,6 +641,7 @@ fn waiting() -> Res {
         },
         |_| Ok(()),
     )?;
+    check!(i > 0, "none was interrupted");
     match other.recv(Duration::from_secs(30))? {
         Ok(_) => {}
         Err(e) => fail!("the other writer: {e}"),
@@ -642,7 +660,6 @@ fn killed_in_calls() -> Res {
     let mut delays = Delays::new(TIME * 2);
     // So that the first one comes to its end.
     let mut took = Duration::from_secs(20);
-    check!(i > 0, "none was interrupted");
     while let Some(delay) = delays.next(took) {
         let t = Instant::now();
         let pid = match ok!(fork()) {
@@ -707,6 +724,8 @@ fn killed_writers() -> Res {
     let n = 8;
     let mut c = target(n)?;
     let pid = c.pid;
+    let mut tables = Tables::of_row(pid, n, 64 * K)?;
+    tables.in_a_slot(1)?;
     let (mut half, mut kills) = (0, 0);
     let mut delays = Delays::new(TIME * 2);
     let mut took = Duration::from_secs(1);
@@ -738,6 +757,7 @@ fn killed_writers() -> Res {
                 kills += 1;
                 took += took / 8;
             }
+            tables.half_way()?;
             if claims {
                 check_all(&mut c, n)?;
             }
@@ -747,8 +767,10 @@ fn killed_writers() -> Res {
     check!(kills > 5 && half > 0);
     ok!(sysfs::reclaim(pid));
     eq!(c.resident()?, 0);
+    tables.all_gone()?;
     ok!(sysfs::claim(pid));
     eq!(c.resident()?, n * 64 * K);
+    tables.all_there()?;
     check_all(&mut c, n)
 }
 
@@ -760,6 +782,7 @@ fn main() -> std::process::ExitCode {
         vms,
         files_and_buffers,
         sync,
+        contended,
         cpu_fault,
         attributes,
         waiting,
@@ -767,4 +790,3 @@ fn main() -> std::process::ExitCode {
         killed_writers,
     ])
 }
-        contended,
