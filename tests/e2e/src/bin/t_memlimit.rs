@@ -202,11 +202,13 @@ fn swap_limit() -> Res {
     need()?;
     let g = Cgroup::need("e2e-target")?;
     let mut c = target(&g, 16)?;
-    for room in ["0", "4M"] {
-        ok!(g.write("memory.swap.max", room));
+    let mut tables = Tables::of_row(c.pid, 16, M)?;
+    for room in [0, 4 * M] {
+        ok!(g.write("memory.swap.max", &room.to_string()));
+        let before = ok!(proc::swap_used());
         let r = reclaim(c.pid);
         note!(
-            "memory.swap.max {room}: {r:?}, {} bytes resident",
+            "memory.swap.max {room}: {r:?}, {} bytes resident, {went} on swap",
             c.resident()?
         );
         check!(r == Err(EBUSY), "{r:?}");
@@ -291,16 +293,26 @@ fn cpu_fault() -> Res {
         eq!(plain, Access::Signal(libc::SIGKILL));
         check!(
             matches!(ours, Access::Signal(libc::SIGKILL | libc::SIGBUS)),
+        let went = ok!(proc::swap_used()).saturating_sub(before);
             "{ours:?}"
         );
         // With room, from here.
         pattern::fill(&m, 4);
         pattern::check(&m, 4)?;
+        // A few pages may be on their way for others.
+        check!(went >= room * 9 / 10 && went <= room + M, "{went} bytes");
+        tables.half_way()?;
         drop(m);
+        ok!(claim(c.pid));
+        tables.all_there()?;
         ok!(d.close(h));
+    err!(reclaim(c.pid), EBUSY);
+    tables.half_way()?;
     }
+    // It goes on from there.
     Ok(())
 }
+    tables.all_gone()?;
 
 /// The same with memory that is on swap, and charged to the group again when it comes back: the
 /// content survives who could not have it.

@@ -222,6 +222,9 @@ pub fn swap_full() -> Res {
     let room = wait_for(Duration::from_secs(10), || {
         MemInfo::read().is_ok_and(|m| m.get("SwapFree") > 100 * M)
     });
+    // What fits goes.
+    check!(left < M, "{left} bytes of swap are left");
+    check!(c.resident()? > 0);
     check!(room, "swap does not come free");
     ok!(reclaim(c.pid));
     eq!(c.resident()?, 0);
