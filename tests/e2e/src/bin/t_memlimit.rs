@@ -184,14 +184,100 @@ fn tight_writer() -> Res {
     check_all(&mut c, 16)
 }
 
+/// The writer has no room for page tables, which are its own: ENOMEM, and nobody is killed. With room
+/// the same call goes on.
+fn writer_without_room() -> Res {
+    need()?;
+    let wg = Cgroup::need("e2e-writer")?;
+    // Each of these mappings needs a table of its own, as what it leads to cannot be a block; they
+    // are more than the CPUs keep charged in advance, which is 256 KiB each.
+    let n = 400;
+    let d = ok!(Dev::open());
+    let vm = ok!(d.vm());
+    let h = ok!(d.bo(BLOCK + PAGE, BO_WB_MMAP, 0));
+    let label = label(getpid(), 0);
+    ok!(d.label(h, &label));
+    let m = ok!(d.mmap(h, BLOCK + PAGE));
+    pattern::fill(&m, 7);
+    let mut maps = Vec::new();
+    for i in 0..n {
+        let va = (1 << 32) + i * BLOCK;
+        ok!(d.map(vm, h, PAGE, va, BLOCK));
+        if i % 20 == 0 {
+            maps.push(Mapping {
+                vm,
+                label: label.clone(),
+                va,
+                size: BLOCK,
+                seed: 7 + PAGE / 8,
+            });
+        }
+    }
+    let looked_at = maps.len();
+    let mut tables = Tables::of(getpid(), maps)?;
+    tables.all_there()?;
+    // All that the writer needs is there before it has no room: the file, the text, a place for the
+    // answer.
+    let shared = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+    let rw = libc::PROT_READ | libc::PROT_WRITE;
+    let answer = ok!(Map::new(-1, 0, PAGE, rw, shared));
+    let path = ok!(sysfs::attr("mem_claim"));
+    let text = format!("{}\n", getpid());
+    let mut w = Child::spawn(|e| {
+        use std::os::fd::AsRawFd;
+        let f = std::fs::OpenOptions::new().write(true).open(path);
+        let Ok(f) = f else { return };
+        e.serve(|_| {
+            let r = write_fd(f.as_raw_fd(), text.as_bytes());
+            answer.set(0, r.map_or_else(|e| e.0 as u64, |_| 0) + 1);
+            Ok(String::new())
+        });
+    })?;
+    ok!(wg.add(w.pid));
+    let mut ask = |room: Option<u64>| -> Res<Result<()>> {
+        answer.set(0, 0);
+        if let Some(room) = room {
+            ok!(wg.write("memory.swap.max", "0"));
+            limit(&wg, room)?;
+        }
+        w.send("go")?;
+        let answered = wait_for(std::time::Duration::from_secs(30), || answer.get(0) != 0);
+        ok!(wg.write("memory.max", "max"));
+        check!(answered, "the writer does not come back");
+        ok!(w.recv(std::time::Duration::from_secs(10))?);
+        Ok(match answer.get(0) - 1 {
+            0 => Ok(()),
+            e => Err(Errno(e as i32)),
+        })
+    };
+    // Once in peace, so that its own pages are there.
+    ok!(ask(None)?);
+    for room in [0, 64 * K] {
+        ok!(reclaim(getpid()));
+        tables.all_gone()?;
+        let r = ask(Some(room))?;
+        let there = tables.half_way()?;
+        note!("{room} bytes of room for {n} page tables: {r:?}, {there} of {looked_at} mappings are back");
+        check!(r == Err(ENOMEM), "{r:?}");
+        check!(there < looked_at);
+        eq!(wg.key("memory.events", "oom_kill")?, 0);
+    }
+    ok!(ask(None)?);
+    tables.all_there()?;
+    pattern::check(&m, 7)?;
+    Ok(())
+}
+
 /// The target is at its limit while its memory goes: that needs none of it.
 fn reclaim_target() -> Res {
     need()?;
     let g = Cgroup::need("e2e-target")?;
     let mut c = target(&g, 16)?;
+    let mut tables = Tables::of_row(c.pid, 16, M)?;
     limit(&g, 0)?;
     ok!(reclaim(c.pid));
     eq!(c.resident()?, 0);
+    tables.all_gone()?;
     ok!(g.write("memory.max", "max"));
     check_all(&mut c, 16)
 }
@@ -207,16 +293,26 @@ fn swap_limit() -> Res {
         ok!(g.write("memory.swap.max", &room.to_string()));
         let before = ok!(proc::swap_used());
         let r = reclaim(c.pid);
+        let went = ok!(proc::swap_used()).saturating_sub(before);
         note!(
             "memory.swap.max {room}: {r:?}, {} bytes resident, {went} on swap",
             c.resident()?
         );
         check!(r == Err(EBUSY), "{r:?}");
+        // A few pages may be on their way for others.
+        check!(went >= room * 9 / 10 && went <= room + M, "{went} bytes");
+        tables.half_way()?;
         check_all(&mut c, 16)?;
+        ok!(claim(c.pid));
+        tables.all_there()?;
     }
+    err!(reclaim(c.pid), EBUSY);
+    tables.half_way()?;
     ok!(g.write("memory.swap.max", "max"));
+    // It goes on from there.
     ok!(reclaim(c.pid));
     eq!(c.resident()?, 0);
+    tables.all_gone()?;
     check_all(&mut c, 16)
 }
 
@@ -275,11 +371,9 @@ fn cpu_fault() -> Res {
     let g = Cgroup::need("e2e-touch")?;
     let memfd = ok!(memfd(16 * M));
     use std::os::fd::AsRawFd;
-    let mut tables = Tables::of_row(c.pid, 16, M)?;
     let rw = libc::PROT_READ | libc::PROT_WRITE;
     let shmem = ok!(Map::new(memfd.as_raw_fd(), 0, 16 * M, rw, libc::MAP_SHARED));
     // Nothing may be pushed out instead.
-    tables.all_gone()?;
     ok!(g.write("memory.swap.max", "0"));
     let plain = touch(&g, &shmem)?;
     drop(shmem);
@@ -293,26 +387,16 @@ fn cpu_fault() -> Res {
         eq!(plain, Access::Signal(libc::SIGKILL));
         check!(
             matches!(ours, Access::Signal(libc::SIGKILL | libc::SIGBUS)),
-        let went = ok!(proc::swap_used()).saturating_sub(before);
             "{ours:?}"
         );
         // With room, from here.
         pattern::fill(&m, 4);
         pattern::check(&m, 4)?;
-        // A few pages may be on their way for others.
-        check!(went >= room * 9 / 10 && went <= room + M, "{went} bytes");
-        tables.half_way()?;
         drop(m);
-        ok!(claim(c.pid));
-        tables.all_there()?;
         ok!(d.close(h));
-    err!(reclaim(c.pid), EBUSY);
-    tables.half_way()?;
     }
-    // It goes on from there.
     Ok(())
 }
-    tables.all_gone()?;
 
 /// The same with memory that is on swap, and charged to the group again when it comes back: the
 /// content survives who could not have it.
@@ -350,6 +434,7 @@ fn main() -> std::process::ExitCode {
         claim_target,
         claim_large_beside_small,
         tight_writer,
+        writer_without_room,
         reclaim_target,
         swap_limit,
         vm_bind,
