@@ -73,7 +73,7 @@ pub fn named_stays() -> Res {
     Ok(())
 }
 
-/// Exported and imported buffers stay.
+/// Exported and imported buffers stay, also when nobody has the dma-buf any more.
 pub fn exported_and_imported_stay() -> Res {
     need()?;
     let d = ok!(Dev::open());
@@ -84,6 +84,14 @@ pub fn exported_and_imported_stay() -> Res {
     let m = ok!(d.mmap(h, M));
     pattern::fill(&m, 1);
     let fd = ok!(d.export(h));
+    // With the last handle the dma-buf is forgotten, but not that there was one.
+    let was = ok!(d.bo(M, BO_WB_MMAP, 0));
+    ok!(d.label(was, "e2e-was-exp"));
+    ok!(d.map(vm, was, 0, 32 * M, M));
+    let w = ok!(d.mmap(was, M));
+    pattern::fill(&w, 3);
+    drop(ok!(d.export(was)));
+    ok!(d.close(was));
     let (buf, _mem) = ok!(drm::udmabuf(256 * K));
     let i = ok!(d.import(buf.as_fd()));
     ok!(d.map(vm, i, 0, 8 * M, 256 * K));
@@ -97,6 +105,9 @@ pub fn exported_and_imported_stay() -> Res {
         (gem("e2e-exp")?.resident, gem("e2e-exp")?.evictions),
         (M, 0)
     );
+    let g = gem("e2e-was-exp")?;
+    eq!((g.resident, g.evictions), (M, 0));
+    pattern::check(&w, 3)?;
     eq!(
         (gem("e2e-priv")?.resident, gem("e2e-priv")?.evictions),
         (0, 1)
