@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! Capabilities and namespaces.
 
-use crate::sys::{cvt, Result};
+use crate::sys::{cvt, write_once, Result};
 
 /// `CAP_SYS_NICE`.
 pub const CAP_SYS_NICE: u32 = 23;
@@ -28,6 +28,21 @@ pub fn drop_cap(cap: u32) -> Result<()> {
         w[0] &= !(1 << (cap % 32));
         w[1] &= !(1 << (cap % 32));
         cvt(libc::syscall(libc::SYS_capset, &mut h, d.as_ptr()))?;
+    }
+    Ok(())
+}
+
+/// The calling process, which has one thread, becomes root of a user namespace of its own, with all
+/// capabilities there and none outside. What it owned outside it still does.
+pub fn new_user_ns() -> Result<()> {
+    // SAFETY: no memory involved.
+    cvt(unsafe { libc::unshare(libc::CLONE_NEWUSER) } as libc::c_long)?;
+    for (file, text) in [
+        ("setgroups", "deny"),
+        ("uid_map", "0 0 1"),
+        ("gid_map", "0 0 1"),
+    ] {
+        write_once(format!("/proc/self/{file}"), text.as_bytes())?;
     }
     Ok(())
 }

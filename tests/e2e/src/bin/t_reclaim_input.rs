@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! `mem_reclaim` and `mem_claim`: what may be written, by whom, about whom.
 
-use e2e::child::Child;
+use e2e::child::{Child, Holder};
 use e2e::sys::*;
 use e2e::uapi::*;
 use e2e::*;
@@ -281,6 +281,61 @@ fn capability() -> Res {
     Ok(())
 }
 
+/// Who is root in a user namespace of its own is nobody outside: what it may do there does not count,
+/// neither with an attribute that it opens nor with one that was open before.
+fn capability_in_a_user_namespace() -> Res {
+    need()?;
+    let mut other = Child::holder()?;
+    other.call("bo 0x100000 2 0 1")?;
+    let open = |name: &str| -> Res<std::fs::File> {
+        Ok(std::fs::OpenOptions::new()
+            .write(true)
+            .open(sysfs::attr(name)?)
+            .map_err(|e| e.to_string())?)
+    };
+    let (r, c) = (open("mem_reclaim")?, open("mem_claim")?);
+    let mut c = Child::spawn(|e| {
+        let mut h = Holder::default();
+        e.serve(|cmd| {
+            let w: Vec<&str> = cmd.split(' ').collect();
+            match w[..] {
+                ["userns"] => match ns::new_user_ns() {
+                    Ok(()) => Ok(String::new()),
+                    Err(e) => Err(e.to_string()),
+                },
+                ["open-before", what, pid] => {
+                    let f = if what == "claim" { &c } else { &r };
+                    let n = write_fd(f.as_raw_fd(), format!("{pid}\n").as_bytes());
+                    Ok(child::said(n.map(|_| ())))
+                }
+                _ => h.obey(cmd),
+            }
+        });
+    })?;
+    c.call("open")?;
+    c.call("bo 0x100000 2 0 1")?;
+    let me = c.pid;
+    // As root outside, which it is so far.
+    eq!(c.call(&format!("open-before reclaim {}", other.pid))?, "ok");
+    eq!(c.call(&format!("open-before claim {}", other.pid))?, "ok");
+    eq!(other.resident()?, M);
+    c.call("userns")?;
+    for way in ["", "open-before "] {
+        for pid in [other.pid, 1, 2_000_000, getpid()] {
+            eq!(c.call(&format!("{way}reclaim {pid}"))?, "EPERM");
+            eq!(c.call(&format!("{way}claim {pid}"))?, "EPERM");
+        }
+        eq!(other.resident()?, M);
+        eq!(c.call(&format!("{way}reclaim {me}"))?, "ok");
+        eq!(c.resident()?, 0);
+        eq!(c.call(&format!("{way}claim {me}"))?, "EPERM");
+        eq!(c.resident()?, 0);
+        c.call("check 0")?;
+    }
+    other.call("check 0")?;
+    Ok(())
+}
+
 /// Bad input is EINVAL or ERANGE also for those who may not.
 fn capability_and_garbage() -> Res {
     need()?;
@@ -288,6 +343,9 @@ fn capability_and_garbage() -> Res {
     err!(sysfs::reclaim_raw(b"abc"), EINVAL);
     err!(sysfs::reclaim_raw(b"0"), EINVAL);
     err!(sysfs::reclaim_raw(b"4294967296"), ERANGE);
+    err!(sysfs::claim_raw(b"abc"), EINVAL);
+    err!(sysfs::claim_raw(b"0"), EINVAL);
+    err!(sysfs::claim_raw(b"4294967296"), ERANGE);
     Ok(())
 }
 
@@ -520,6 +578,7 @@ fn main() -> std::process::ExitCode {
         thread_ids,
         opened_by_thread,
         capability,
+        capability_in_a_user_namespace,
         capability_and_garbage,
         forked,
         passed,
