@@ -26,6 +26,11 @@ pub fn tracepoints() -> Res {
     let swaps = NoSwap::new()?;
     err!(reclaim(c.pid), sys::ENOSPC);
     drop(swaps);
+    let none = Amounts {
+        result: -i64::from(sys::ENOSPC.0),
+        ..Amounts::default()
+    };
+    eq!(trace.last("mem_reclaim", c.pid)?, none);
     Ok(())
 }
 

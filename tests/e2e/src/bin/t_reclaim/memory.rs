@@ -126,7 +126,6 @@ pub fn twice() -> Res {
     Ok(())
 }
 
-/// Buffers that nothing has filled yet.
 /// Buffers that only a handle keeps are found, whichever handles were closed before, and in which
 /// order.
 pub fn handles_closed_before() -> Res {
