@@ -4,6 +4,9 @@
 
 use crate::ktap::{Fail, Res};
 use crate::sys;
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -56,9 +59,11 @@ impl Race {
 pub type Side<'a> = Box<dyn FnOnce(&Race) -> Res + Send + 'a>;
 
 /// Runs the sides as threads for the configured time. Fails when a side fails, or when one of the
-/// counts named in `must` stayed at 0: a race that never ran proves nothing.
+/// counts named in `must` stayed at 0: a race that never ran proves nothing. So does one whose calls
+/// found nothing to do: what they did is counted, where there are tracepoints that tell.
 pub fn run(time: Duration, must: &[&'static str], sides: Vec<Side<'_>>) -> Res {
     let start = Instant::now();
+    let mut bytes = Bytes::start()?;
     let race = Race {
         stop: AtomicBool::new(false),
         error: Mutex::new(None),
@@ -74,7 +79,12 @@ pub fn run(time: Duration, must: &[&'static str], sides: Vec<Side<'_>>) -> Res {
                 Err(Fail::Skip(m) | Fail::Fail(m)) => race.fail(m),
             });
         }
+        while race.on() {
+            std::thread::sleep(Duration::from_millis(50));
+            bytes.count(&race);
+        }
     });
+    bytes.count(&race);
     let counts = race.counts.into_inner().unwrap_or_else(|p| p.into_inner());
     let error = race.error.into_inner().unwrap_or_else(|p| p.into_inner());
     if let Some(e) = error {
@@ -84,8 +94,8 @@ pub fn run(time: Duration, must: &[&'static str], sides: Vec<Side<'_>>) -> Res {
     finish(start, time, must, &counts)
 }
 
-/// Says what a race did since `start`; fails when it was shorter than it had to be, or when one of
-/// the counts named in `must` is 0.
+/// Says what a race did since `start`; fails when it was shorter than it had to be, when more than
+/// four and one of twenty reclaims were `EBUSY`, or when one of the counts named in `must` is 0.
 pub fn finish(
     start: Instant,
     time: Duration,
@@ -96,6 +106,18 @@ pub fn finish(
     say(took, counts);
     if took < time {
         return Err(Fail::Fail(format!("the race ended after {took:?}")));
+    }
+    // Some may be in use for a moment, the longer the more else the machine has to do: not all of
+    // it, all the time.
+    let of = |what: &str| {
+        let found = counts.iter().find(|(k, _)| *k == what);
+        found.map_or(0, |(_, v)| *v)
+    };
+    if of("busy") > 4 && of("busy") * 20 > of("reclaims") {
+        let (busy, reclaims) = (of("busy"), of("reclaims"));
+        return Err(Fail::Fail(format!(
+            "{busy} calls left something behind, {reclaims} did not"
+        )));
     }
     match idle(must, counts) {
         Some(m) => Err(Fail::Fail(format!("the race ran without any {m}"))),
@@ -174,10 +196,11 @@ pub fn disturber(pid: i32, fine: &[sys::Errno]) -> Side<'_> {
     })
 }
 
-/// The counts named, and those without which [`disturber`] did nothing.
+/// The counts named, and those without which [`disturber`] did nothing. Not [`BACK`]: those who use
+/// the memory bring it back before a claim does.
 pub fn disturbed(must: &[&'static str]) -> Vec<&'static str> {
     let both: &[&'static str] = match has_reclaim() {
-        true => &["reclaims", "claims"],
+        true => &["reclaims", "claims", OUT],
         false => &["shrinks"],
     };
     [must, both].concat()
@@ -186,6 +209,102 @@ pub fn disturbed(must: &[&'static str]) -> Vec<&'static str> {
 /// Whether the driver has `mem_reclaim`.
 pub fn has_reclaim() -> bool {
     crate::sysfs::attr("mem_reclaim").is_ok_and(|p| p.exists())
+}
+
+/// Names of what [`Bytes`] counts.
+pub const OUT: &str = "KiB out";
+/// As above.
+pub const BACK: &str = "KiB back";
+
+/// What all calls of `mem_reclaim` and `mem_claim` do while it lives, by their tracepoints; nothing
+/// where there are none.
+pub struct Bytes {
+    pipe: Option<File>,
+    text: String,
+    out: u64,
+    back: u64,
+}
+
+impl Bytes {
+    const BASE: &'static str = "/sys/kernel/tracing";
+
+    fn enable(on: bool) -> sys::Result<()> {
+        for e in ["mem_reclaim", "mem_claim"] {
+            let p = format!("{}/events/panthor/{e}/enable", Self::BASE);
+            sys::write_once(p, if on { b"1" } else { b"0" })?;
+        }
+        Ok(())
+    }
+
+    /// From now on.
+    pub fn start() -> Res<Bytes> {
+        let pipe = if has_reclaim() {
+            Self::enable(true).map_err(|e| format!("tracepoints: {e}"))?;
+            let pipe = OpenOptions::new()
+                .read(true)
+                .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
+                .open(format!("{}/trace_pipe", Self::BASE));
+            Some(pipe.map_err(|e| format!("trace_pipe: {e}"))?)
+        } else {
+            None
+        };
+        Ok(Bytes {
+            pipe,
+            text: String::new(),
+            out: 0,
+            back: 0,
+        })
+    }
+
+    /// Reads what was said since it was asked last. To be called now and then: the kernel keeps the
+    /// latest ten thousand or so.
+    pub fn take(&mut self) {
+        let Some(pipe) = &mut self.pipe else { return };
+        let mut b = [0; 16384];
+        while let Ok(n @ 1..) = pipe.read(&mut b) {
+            self.text.push_str(&String::from_utf8_lossy(&b[..n]));
+            while let Some((line, rest)) = self.text.split_once('\n') {
+                let done = line
+                    .split_once(" bytes_done=")
+                    .and_then(|(_, n)| n.split(' ').next()?.parse().ok())
+                    .unwrap_or(0);
+                if line.contains(" mem_reclaim: ") {
+                    self.out += done;
+                } else if line.contains(" mem_claim: ") {
+                    self.back += done;
+                }
+                self.text = rest.to_string();
+            }
+        }
+    }
+
+    /// Adds what was new to the counts of a race.
+    fn count(&mut self, race: &Race) {
+        let before = (self.out / 1024, self.back / 1024);
+        self.take();
+        if self.pipe.is_some() {
+            race.count(OUT, self.out / 1024 - before.0);
+            race.count(BACK, self.back / 1024 - before.1);
+        }
+    }
+
+    /// For [`finish`].
+    pub fn out(&self) -> (&'static str, u64) {
+        (OUT, self.out / 1024)
+    }
+
+    /// For [`finish`].
+    pub fn back(&self) -> (&'static str, u64) {
+        (BACK, self.back / 1024)
+    }
+}
+
+impl Drop for Bytes {
+    fn drop(&mut self) {
+        if self.pipe.is_some() {
+            let _ = Self::enable(false);
+        }
+    }
 }
 
 /// Skips the case where nothing can be evicted.

@@ -80,7 +80,13 @@ fn memory_is_short() -> Res {
 
     run(
         ktap::race_time(),
-        &disturbed(&["checks", "bites", "squeezes", "evictions by the kernel"]),
+        &disturbed(&[
+            "checks",
+            "bites",
+            "squeezes",
+            "evictions by the kernel",
+            "stalls",
+        ]),
         vec![
             disturber(getpid(), &[EBUSY]),
             Box::new(|r| {
@@ -122,7 +128,7 @@ fn memory_is_short() -> Res {
                 Ok(())
             }),
             Box::new(|r| {
-                let (mut n, mut seen) = (0, before);
+                let (mut n, mut seen, mut stalled) = (0, before, stalled);
                 while r.on() {
                     // What was evicted comes back, and can be evicted again.
                     other.call(&format!("check {}", n % 24))?;
@@ -132,13 +138,15 @@ fn memory_is_short() -> Res {
                         let now = evictions()?;
                         r.count("evictions by the kernel", now - seen);
                         seen = now;
+                        let now = stalls();
+                        r.count("stalls", now - stalled);
+                        stalled = now;
                     }
                     std::thread::sleep(Duration::from_millis(20));
                 }
                 for i in 0..24 {
                     other.call(&format!("check {i}"))?;
                 }
-                r.count("stalls", stalls() - stalled);
                 r.count("runs of kswapd", proc::vmstat("pageoutrun") - woken);
                 Ok(())
             }),

@@ -40,6 +40,7 @@ fn unbind() -> Res {
     need_swap()?;
     let dev = sysfs::device()?;
     let ours = has_reclaim();
+    let mut bytes = Bytes::start()?;
     let start = Instant::now();
     let (mut cycles, mut writes, mut nodev, mut calls) = (0, 0, 0, 0);
     let mut rng = pattern::Rng::new(5);
@@ -68,7 +69,7 @@ fn unbind() -> Res {
                     for x in [a, b] {
                         match x {
                             Ok(()) => {}
-                            // Gone: the attribute, or the device under an open one.
+                            // The device is gone under an open attribute, or before it is looked for.
                             Err(ENODEV) => return Ok(format!("{n} ENODEV")),
                             Err(ENOENT | EIO | ESRCH) => return Ok(format!("{n} gone")),
                             Err(x) => return Err(x.to_string()),
@@ -113,7 +114,8 @@ fn unbind() -> Res {
     }
     let mut must = vec!["unbinds", "pairs of writes", "calls of others"];
     if ours {
-        must.push("ended by ENODEV");
+        bytes.take();
+        must.extend(["ended by ENODEV", OUT]);
     }
     finish(
         start,
@@ -127,6 +129,8 @@ fn unbind() -> Res {
         ],
     )
 }
+            bytes.out(),
+            bytes.back(),
 
 fn main() -> std::process::ExitCode {
     ktap::run(cases![limit LIMIT; unbind])
