@@ -22,7 +22,7 @@ mod tests {
         workqueue,
     };
 
-    const TIME: Delta = Delta::from_secs(4);
+    const TIME: Delta = Delta::from_secs(10);
 
     /// As long may it go on until everything has happened, on a machine with much else to do.
     const LIMIT: Delta = Delta::from_secs(60);
