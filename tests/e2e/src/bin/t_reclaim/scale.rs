@@ -54,7 +54,9 @@ pub fn parts_are_linear() -> Res {
             more.as_micros()
         );
     }
-    let growth = took[1].as_secs_f64() / took[0].as_secs_f64();
+    // A machine with other things to do may take as long for the fewer ones.
+    let least = Duration::from_millis(1);
+    let growth = took[1].as_secs_f64() / took[0].max(least).as_secs_f64();
     note!("{growth:.2} times");
     check!(growth < 3.0, "{growth:.2} times the time");
     Ok(())

@@ -95,6 +95,13 @@ pub fn claim_eio_goes_on() -> Res {
     Ok(())
 }
 
+/// The pages are not in the swap cache: a few of the rest of the machine may be.
+fn swap_cache_is_free() -> Res {
+    let left = ok!(MemInfo::read()).get("SwapCached");
+    check!(left < M / 4, "{left} bytes are left in the swap cache");
+    Ok(())
+}
+
 /// The swap device fails to write: the reclaim says so, the data stays.
 pub fn reclaim_eio() -> Res {
     need()?;
@@ -108,7 +115,7 @@ pub fn reclaim_eio() -> Res {
     check!(matches!(r, Err(EIO | ENOMEM)), "reclaim: {r:?}");
     // A second write goes on where the first one failed, and the memory is free then.
     ok!(reclaim(c.pid));
-    eq!(ok!(MemInfo::read()).get("SwapCached"), 0);
+    swap_cache_is_free()?;
     check_target(&mut c)?;
     ok!(reclaim(c.pid));
     check_target(&mut c)
@@ -138,7 +145,7 @@ pub fn reclaim_eio_goes_on() -> Res {
         "shmem: {before}, then {left}"
     );
     ok!(reclaim(c.pid));
-    eq!(ok!(MemInfo::read()).get("SwapCached"), 0);
+    swap_cache_is_free()?;
     c.call("check 0")?;
     Ok(())
 }
@@ -215,6 +222,9 @@ pub fn swap_full() -> Res {
         c.resident()?
     );
     check!(r == Err(ENOSPC), "{r:?}");
+    // What fits goes.
+    check!(left < M, "{left} bytes of swap are left");
+    check!(c.resident()? > 0);
     for i in 0..10 {
         c.call(&format!("check {i}"))?;
     }
@@ -222,9 +232,6 @@ pub fn swap_full() -> Res {
     let room = wait_for(Duration::from_secs(10), || {
         MemInfo::read().is_ok_and(|m| m.get("SwapFree") > 100 * M)
     });
-    // What fits goes.
-    check!(left < M, "{left} bytes of swap are left");
-    check!(c.resident()? > 0);
     check!(room, "swap does not come free");
     ok!(reclaim(c.pid));
     eq!(c.resident()?, 0);
