@@ -264,9 +264,10 @@ fn pressure_and_use() -> Res {
     }
     let avail = ok!(MemInfo::read()).get("MemFree");
     let mut eater = hog(avail + held / 8)?;
+    let evictions = || -> Res<u64> { Ok(Gems::read()?.of(getpid()).map(|b| b.evictions).sum()) };
     race::run(
         Duration::from_secs(8),
-        &["checks", "squeezes"],
+        &["checks", "squeezes", "evictions"],
         vec![
             Box::new(|r| {
                 let mut seeds: Vec<u64> = (0..n as u64).map(|i| i << 32).collect();
@@ -284,7 +285,10 @@ fn pressure_and_use() -> Res {
                 Ok(())
             }),
             Box::new(|r| {
-                while r.on() {
+                let mut seen = 0;
+                // Until the kernel had time enough for it.
+                let end = Instant::now() + Duration::from_secs(6);
+                while r.on() && Instant::now() < end {
                     if eater.ask("eat").is_err() {
                         // The OOM killer took it, as it was asked to.
                         r.count("kills", 1);
@@ -293,16 +297,17 @@ fn pressure_and_use() -> Res {
                     r.count("squeezes", 1);
                 }
                 while r.on() {
-                    let _ = shrink(4096);
+                    ok!(shrink(4096));
                     r.count("squeezes", 1);
+                    let now = evictions()?;
+                    r.count("evictions", now - seen);
+                    seen = now;
                     std::thread::sleep(Duration::from_millis(5));
                 }
                 Ok(())
             }),
         ],
     )?;
-    let ev: u64 = Gems::read()?.of(getpid()).map(|b| b.evictions).sum();
-    note!("{ev} evictions");
     Ok(())
 }
 

@@ -48,11 +48,16 @@ pub fn vm_xarray_without_its_lock() -> Res {
 /// A VM that is destroyed while its process is being reclaimed is not used any more by then.
 pub fn vms_without_a_reference() -> Res {
     need()?;
-    for _ in 0..2 {
+    // The larger they are, the longer it takes: once they must go in the middle of it.
+    let mut within = 0;
+    for size in [8 * M, 8 * M, 16 * M, 24 * M, 32 * M] {
+        if within > 0 && size > 8 * M {
+            break;
+        }
         let mut c = Child::holder()?;
         for vm in 1..=4u64 {
             c.call("vm")?;
-            c.call(&format!("bo 0x800000 2 0 {vm}"))?;
+            c.call(&format!("bo {size} 2 0 {vm}"))?;
             c.call(&format!("bind {vm} {} 0x100000000", vm - 1))?;
         }
         let total = c.resident()?;
@@ -65,9 +70,12 @@ pub fn vms_without_a_reference() -> Res {
         for vm in 1..=4 {
             c.call(&format!("vmdel {vm}"))?;
         }
+        let late = w.is_finished();
+        within += u32::from(!late);
         note!(
-            "4 VMs destroyed {} the end of the call",
-            if w.is_finished() { "after" } else { "before" }
+            "4 VMs with {} MiB destroyed {} the end of the call",
+            total / M,
+            if late { "after" } else { "before" }
         );
         ok!(w.join().map_err(|_| "thread".to_string())?);
         eq!(c.resident()?, 0);
@@ -75,6 +83,7 @@ pub fn vms_without_a_reference() -> Res {
             c.call(&format!("check {i}"))?;
         }
     }
+    check!(within > 0, "no VM was destroyed in the middle of a call");
     Ok(())
 }
 
