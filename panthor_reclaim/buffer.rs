@@ -160,7 +160,7 @@ impl<'a> Evictor<'a> {
         // Also when there is nothing left in the file: it may be on its way since an earlier call.
         let mut freed = self.swap_out_once(bo, &turn)?;
         for _ in 0..SWAP_TRIES {
-            if bo.cached_pages() == 0 {
+            if bo.cached_pages() == 0 || bo.is_abandoned() {
                 return Ok(Some(freed));
             }
             if swap::free_pages() == 0 {

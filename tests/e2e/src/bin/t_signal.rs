@@ -198,7 +198,7 @@ fn bind_repeated() -> Res {
             });
         }
         let bind = RefCell::new(arg());
-        let mut try_it = || {
+        let try_it = || {
             interrupt(
                 "VM_BIND of 8 buffers, repeated",
                 || d.call(&mut *bind.borrow_mut()),
