@@ -6,7 +6,7 @@
 
 use super::{Device, Driver};
 use crate::kernel_ext::bindings;
-use kernel::{prelude::*, seq_file::SeqFile};
+use kernel::{module::this_module, prelude::*, seq_file::SeqFile};
 
 /// Longest text that can be written to a file.
 const MAX_WRITE: usize = 127;
@@ -59,6 +59,8 @@ unsafe extern "C" fn init_callback<T: Driver>(minor: *mut bindings::drm_minor) {
 /// The operations of the files.
 const fn fops<T: Driver>() -> bindings::file_operations {
     bindings::file_operations {
+        // Also after the file was removed, debugfs uses this table until the file is closed.
+        owner: this_module::<T::Module>().as_ptr(),
         open: Some(open_callback::<T>),
         read: Some(bindings::seq_read),
         llseek: Some(bindings::seq_lseek),

@@ -6,6 +6,7 @@ use e2e::sys::*;
 use e2e::sysfs::Bound;
 use e2e::uapi::*;
 use e2e::*;
+use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
@@ -403,6 +404,30 @@ fn module_after_unbind() -> Res {
     works()
 }
 
+/// An open debugfs file keeps the module, as its operations are called until it is closed: also after
+/// its device is gone.
+fn module_debugfs() -> Res {
+    if ktap::driver() != ktap::Driver::Rust {
+        skip!("such files of others are those of the DRM core");
+    }
+    let (name, file) = ("panthor_rs", "/lib/modules/panthor_rs.ko");
+    let b = Bound::new()?;
+    let path = ok!(debugfs::dir()).join("gems");
+    let mut gems = std::fs::File::open(&path).map_err(|e| format!("gems: {e}"))?;
+    err!(rmmod(name), EAGAIN);
+    b.unbind()?;
+    let r = gems.read(&mut [0; 64]).map_err(|e| e.raw_os_error());
+    eq!(r, Err(Some(libc::EIO)));
+    err!(rmmod(name), EAGAIN);
+    drop(gems);
+    let r = wait_for(Duration::from_secs(5), || rmmod(name).is_ok());
+    check!(r, "the module cannot be unloaded");
+    ok!(insmod(file));
+    let there = wait_for(Duration::from_secs(10), || Dev::open().is_ok());
+    check!(there, "no render node after insmod");
+    works()
+}
+
 fn main() -> std::process::ExitCode {
     ktap::run(cases![
         idle,
@@ -416,5 +441,6 @@ fn main() -> std::process::ExitCode {
         attributes,
         module,
         module_after_unbind,
+        module_debugfs,
     ])
 }
