@@ -12,6 +12,7 @@ use core::{marker::PhantomData, ptr::NonNull};
 use kernel::{
     error::{from_result, to_result},
     module::this_module,
+    page::PAGE_SIZE,
     prelude::*,
     str::as_char_ptr_in_const_context,
     sync::{aref::ARef, atomic::Relaxed},
@@ -232,6 +233,11 @@ unsafe extern "C" fn import_sg_table_callback<T: Driver>(
     let Some(sgt) = NonNull::new(sgt) else {
         return err_ptr(EINVAL);
     };
+    // An exporter may pass any size on that its user gave. GEM takes whole pages only: others are
+    // a `BUG_ON()`.
+    if size == 0 || size % PAGE_SIZE != 0 {
+        return err_ptr(EINVAL);
+    }
     match Object::<T::Object>::import(dev, size, sgt, T::Object::for_import()) {
         Ok(obj) => ARef::into_raw(obj).as_ptr().cast(),
         Err(e) => err_ptr(e),
@@ -284,7 +290,7 @@ pub(super) unsafe extern "C" fn get_sg_table_callback<T: DriverObject>(
     let Some(pages) = locked.pages() else {
         return err_ptr(EINVAL);
     };
-    let count = locked.size() / kernel::page::PAGE_SIZE;
+    let count = locked.size() / PAGE_SIZE;
     // SAFETY: `pages` are all `count` pages of the object.
     unsafe { bindings::drm_prime_pages_to_sg((*obj).dev, pages.as_ptr(), count as c_uint) }
 }
