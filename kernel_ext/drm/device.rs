@@ -8,7 +8,7 @@ use super::{driver, Driver};
 use crate::kernel_ext::bindings;
 use core::{
     alloc::Layout,
-    mem::offset_of,
+    mem::{offset_of, ManuallyDrop},
     ops::Deref,
     ptr::{self, NonNull},
 };
@@ -67,9 +67,11 @@ impl<T: Driver> Device<T> {
         unsafe { (&raw const (*self.as_raw()).unplugged).read_volatile() }
     }
 
-    /// Enters a section in which the device is registered and its bus device bound.
+    /// Enters a section in which the device is not unplugged, and its bus device bound with that.
+    /// It may not be registered yet.
     ///
-    /// Returns `None` when the device was unplugged. Unplugging waits for the section's end.
+    /// Returns `None` when the device was unplugged, or given up before it was registered.
+    /// Unplugging waits for the section's end.
     pub(crate) fn enter(&self) -> Option<Enter<'_>> {
         let mut idx = 0;
 
@@ -173,7 +175,8 @@ impl DmaLimits {
     }
 }
 
-/// A device that was not registered yet: nobody but the driver knows it.
+/// A device that was not registered yet: nobody but the driver knows it. When this is dropped it is
+/// given up: from then on it is like one that was unplugged.
 pub(crate) struct UnregisteredDevice<T: Driver> {
     dev: ARef<Device<T>>,
     _not_send: NotThreadSafe,
@@ -233,9 +236,21 @@ impl<T: Driver> UnregisteredDevice<T> {
         &self.dev
     }
 
-    /// Gives up the knowledge that it is not registered.
+    /// Gives up the knowledge that it is not registered, which it is by now.
     pub(super) fn into_device(self) -> ARef<Device<T>> {
-        self.dev
+        let this = ManuallyDrop::new(self);
+        // SAFETY: The reference is moved out of what is not dropped, nor used any more.
+        unsafe { ptr::read(&this.dev) }
+    }
+}
+
+impl<T: Driver> Drop for UnregisteredDevice<T> {
+    fn drop(&mut self) {
+        // Others may have references. Nothing else tells them that the bus device is about to go,
+        // as nobody unplugs what was not registered.
+        // SAFETY: The device is valid. Only its registration writes the flag, and that will not
+        // come any more, or has failed; it is read as the C side does.
+        unsafe { (&raw mut (*self.dev.as_raw()).unplugged).write_volatile(true) };
     }
 }
 

@@ -269,10 +269,9 @@ impl<T: Driver> Registration<T> {
             return Err(EINVAL);
         }
 
-        let dev = dev.into_device();
-
         // SAFETY: The device is initialised and was not registered before.
         to_result(unsafe { bindings::drm_dev_register(dev.as_raw(), 0) })?;
+        let dev = dev.into_device();
 
         // INVARIANT: The device was registered above.
         Devres::new(parent, Ok::<Self, Error>(Self { dev }))
