@@ -85,11 +85,13 @@ impl<D: Driver> Device<D> {
     /// Takes a device that goes away from its address spaces and objects, all of which may go on
     /// to exist: nothing of theirs is mapped for DMA afterwards. `power_off` switches it off before.
     ///
-    /// `EBUSY` when the device is registered.
+    /// `EBUSY` unless the device was unplugged, or given up before it was registered. For the thread
+    /// that binds and unbinds it, after it has done that.
     pub(crate) fn detach_memory(&self, power_off: impl FnOnce()) -> Result {
+        // Of one that may still be registered it is not enough that it is not.
         // SAFETY: The device is valid. It is registered and unplugged by the thread that binds and
         // unbinds it, which this is.
-        if unsafe { (*self.as_raw()).registered } {
+        if !self.is_unplugged() || unsafe { (*self.as_raw()).registered } {
             return Err(EBUSY);
         }
         // Before address spaces give up what the hardware uses, which may not do any more what it
@@ -97,9 +99,9 @@ impl<D: Driver> Device<D> {
         power_off();
         <VmOf<D>>::registry(self).for_each(<VmOf<D>>::release);
         D::Object::registry(self).for_each(|obj| {
-            // SAFETY: The GPU is off. The device was unplugged, or never registered: there is no
-            // section left in which somebody works with an object because its address space or a
-            // pin keeps the memory.
+            // SAFETY: The GPU is off. The device was unplugged, or given up when nobody but probe
+            // had it: there is no section left, nor a new one, in which somebody works with an
+            // object because its address space or a pin keeps the memory.
             unsafe { obj.lock().detach_device() };
         });
         Ok(())
