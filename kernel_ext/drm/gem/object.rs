@@ -218,10 +218,14 @@ impl<T: DriverObject> Object<T> {
         }
         // SAFETY: The object has a shmem file, see `drm_gem_object_init()`.
         unsafe { bindings::kx_drm_gem_mapping_init(raw) };
-        Ok(Self::into_ref(this))
+        let this = Self::into_ref(this);
+        // SAFETY: It is new, complete, and referenced.
+        unsafe { this.publish() };
+        Ok(this)
     }
 
-    /// Makes an object of what another driver exported.
+    /// Makes an object of what another driver exported. It is not complete before the GEM core has
+    /// set its attachment and its reservation lock: the caller calls [`Self::publish`] then.
     pub(super) fn import(
         dev: &Device<DriverOf<T>>,
         size: usize,
@@ -234,20 +238,25 @@ impl<T: DriverObject> Object<T> {
         // SAFETY: `raw` is zeroed memory for an object of this device, not published yet.
         unsafe { bindings::drm_gem_private_object_init(dev.as_raw(), raw, size) };
         this.resident.store(true, Relaxed);
-        // Whoever finds it in the registry waits for the end of the import, see
-        // `prime::import_callback`.
         Ok(Self::into_ref(this))
     }
 
-    /// Hands the allocation to its reference count, and tells the device of the object.
+    /// Hands the allocation to its reference count.
     fn into_ref(this: Pin<KBox<Self>>) -> ARef<Self> {
         // SAFETY: The object does not move: its memory is freed by `free_callback()` only.
         let ptr = KBox::into_raw(unsafe { Pin::into_inner_unchecked(this) });
         // SAFETY: The count is one since the initialisation, and it is ours.
-        let this = unsafe { ARef::from_raw(NonNull::new_unchecked(ptr)) };
-        // SAFETY: It is new, and `free_callback()` removes it.
-        unsafe { T::registry(this.dev()).insert(&this) };
-        this
+        unsafe { ARef::from_raw(NonNull::new_unchecked(ptr)) }
+    }
+
+    /// Tells the device of the object.
+    ///
+    /// # Safety
+    ///
+    /// The object is complete, and was not published before.
+    pub(super) unsafe fn publish(&self) {
+        // SAFETY: It is in no registry yet, and `free_callback()` removes it.
+        unsafe { T::registry(self.dev()).insert(self) };
     }
 
     pub(crate) fn as_raw(&self) -> *mut bindings::drm_gem_object {
@@ -410,26 +419,29 @@ impl<T: DriverObject> Object<T> {
 
     /// Takes the reservation lock.
     pub(crate) fn lock(&self) -> Guard<'_, T> {
+        let resv = self.resv();
         // SAFETY: The object is initialised.
-        unsafe { bindings::kx_dma_resv_lock(self.resv()) };
+        unsafe { bindings::kx_dma_resv_lock(resv) };
         // SAFETY: The lock is held now.
-        unsafe { Guard::new(self) }
+        unsafe { Guard::new(self, resv) }
     }
 
     /// Takes the reservation lock; a signal ends the wait with `EINTR`.
     pub(crate) fn lock_interruptible(&self) -> Result<Guard<'_, T>> {
+        let resv = self.resv();
         // SAFETY: The object is initialised.
-        to_result(unsafe { bindings::kx_dma_resv_lock_interruptible(self.resv()) })?;
+        to_result(unsafe { bindings::kx_dma_resv_lock_interruptible(resv) })?;
         // SAFETY: The lock is held now.
-        Ok(unsafe { Guard::new(self) })
+        Ok(unsafe { Guard::new(self, resv) })
     }
 
     /// Takes the reservation lock if it is free.
     pub(crate) fn try_lock(&self) -> Option<Guard<'_, T>> {
+        let resv = self.resv();
         // SAFETY: The object is initialised.
-        if unsafe { bindings::kx_dma_resv_trylock(self.resv()) } {
+        if unsafe { bindings::kx_dma_resv_trylock(resv) } {
             // SAFETY: The lock is held now.
-            Some(unsafe { Guard::new(self) })
+            Some(unsafe { Guard::new(self, resv) })
         } else {
             None
         }
@@ -606,16 +618,27 @@ impl<T: DriverObject> Deref for Locked<'_, T> {
 }
 
 /// The reservation lock of one object, held until it is dropped.
+///
+/// # Invariants
+///
+/// `resv` is the lock that was taken.
 #[must_use]
-pub(crate) struct Guard<'a, T: DriverObject>(ManuallyDrop<Locked<'a, T>>);
+pub(crate) struct Guard<'a, T: DriverObject> {
+    locked: ManuallyDrop<Locked<'a, T>>,
+    resv: *mut bindings::dma_resv,
+}
 
 impl<'a, T: DriverObject> Guard<'a, T> {
     /// # Safety
     ///
-    /// The current thread holds the lock, and gives it to the guard.
-    unsafe fn new(obj: &'a Object<T>) -> Self {
-        // SAFETY: The caller promises it, and the guard keeps the lock while it lives.
-        Self(ManuallyDrop::new(unsafe { Locked::new(obj) }))
+    /// The current thread holds the lock of the object, which is `resv`, and gives it to the guard.
+    unsafe fn new(obj: &'a Object<T>, resv: *mut bindings::dma_resv) -> Self {
+        // INVARIANT: The caller promises it.
+        Self {
+            // SAFETY: The caller promises it, and the guard keeps the lock while it lives.
+            locked: ManuallyDrop::new(unsafe { Locked::new(obj) }),
+            resv,
+        }
     }
 }
 
@@ -623,14 +646,14 @@ impl<'a, T: DriverObject> Deref for Guard<'a, T> {
     type Target = Locked<'a, T>;
 
     fn deref(&self) -> &Locked<'a, T> {
-        &self.0
+        &self.locked
     }
 }
 
 impl<T: DriverObject> Drop for Guard<'_, T> {
     fn drop(&mut self) {
-        // SAFETY: The guard holds the lock.
-        unsafe { bindings::kx_dma_resv_unlock(self.0.obj.resv()) };
+        // SAFETY: The guard holds this lock.
+        unsafe { bindings::kx_dma_resv_unlock(self.resv) };
     }
 }
 

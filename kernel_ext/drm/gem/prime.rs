@@ -10,7 +10,7 @@ use super::{
 use crate::kernel_ext::bindings;
 use core::{marker::PhantomData, ptr::NonNull};
 use kernel::{
-    error::{from_result, to_result},
+    error::{from_err_ptr, from_result, to_result},
     module::this_module,
     page::PAGE_SIZE,
     prelude::*,
@@ -84,7 +84,7 @@ unsafe extern "C" fn map_callback(
     // SAFETY: The dma-buf core passes a valid attachment, with the reservation lock held.
     unsafe {
         let sgt = bindings::drm_gem_map_dma_buf(attach, dir);
-        if kernel::error::from_err_ptr(sgt).is_ok() {
+        if from_err_ptr(sgt).is_ok() {
             (*attach).priv_ = sgt.cast();
         }
         sgt
@@ -214,7 +214,12 @@ unsafe extern "C" fn import_callback<T: Driver>(
                 return obj;
             }
         }
-        bindings::drm_gem_prime_import(dev, buf)
+        let obj = bindings::drm_gem_prime_import(dev, buf);
+        if let Ok(obj) = from_err_ptr(obj) {
+            // It is one of ours, new, as the core knows no export of ours, and complete now.
+            Object::<T::Object>::from_raw(obj).publish();
+        }
+        obj
     }
 }
 
