@@ -7,7 +7,7 @@ use super::{creator::Creator, label::Label, reclaim_state, Bo};
 use crate::{
     kernel_ext::{
         drm::{
-            gem::{self, Busy, DmaBufOps, Locked, Lru, ResvObject, LISTS},
+            gem::{self, Busy, DmaBufOps, Locked, Lru, Resv, LISTS},
             gpuvm::MappingsLocked,
         },
         mutex::lock_interruptible,
@@ -91,7 +91,7 @@ impl PanthorBo {
         dev: &PanthorDevice,
         size: u64,
         kind: BoKind,
-        private_to: Option<ARef<ResvObject>>,
+        private_to: Option<Resv<'_, PanthorDriver>>,
     ) -> Result<ARef<Bo>> {
         let size = usize::try_from(size)?
             .checked_next_multiple_of(PAGE_SIZE)

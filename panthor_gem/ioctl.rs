@@ -25,10 +25,11 @@ pub(crate) fn bo_create(
     if args.size == 0 || args.pad != 0 || args.flags & !both != 0 || args.flags & both == both {
         return Err(EINVAL);
     }
-    let private_to = match args.exclusive_vm_id {
+    let vm = match args.exclusive_vm_id {
         0 => None,
-        id => Some(file.driver().vms.get(id)?.space().resv().clone()),
+        id => Some(file.driver().vms.get(id)?),
     };
+    let private_to = vm.as_ref().map(|vm| vm.space().resv());
     let kind = BoKind::User { flags: args.flags };
     let bo = PanthorBo::create(dev, args.size, kind, private_to)?;
     args.handle = bo.create_handle(file)?;

@@ -26,12 +26,15 @@ use kernel::{
 };
 
 pub(in crate::kernel_ext) use self::backing::stable_segments;
-pub(super) use self::prime::{prime_import, prime_import_sg_table};
 pub(crate) use self::{
     backing::{Pinned, Segments},
     lru::{Busy, ListMaker, Lru},
-    object::{Locked, Object, ResvObject},
+    object::{Locked, Object, Resv},
     prime::DmaBufOps,
+};
+pub(super) use self::{
+    object::ResvObject,
+    prime::{prime_import, prime_import_sg_table},
 };
 
 /// How many lists a device sorts its objects into.

@@ -29,33 +29,39 @@ pub(crate) type DriverOf<T> = <T as DriverObject>::Driver;
 ///
 /// # Invariants
 ///
-/// The object is initialised, and alive while its reference count is not zero.
+/// The object is initialised, and alive while its reference count is not zero. Who has a reference
+/// keeps the device as well, and longer, as the object does not.
 #[repr(transparent)]
-pub(crate) struct ResvObject(Opaque<bindings::drm_gem_object>);
+pub(in super::super) struct ResvObject(Opaque<bindings::drm_gem_object>);
 
 impl ResvObject {
     /// Allocates an object for a device. Fails with `ENOMEM`.
-    pub(crate) fn new<D: Driver>(dev: &Device<D>) -> Result<ARef<Self>> {
+    ///
+    /// # Safety
+    ///
+    /// The caller keeps the device until after the last reference is gone.
+    pub(in super::super) unsafe fn new<D: Driver>(dev: &Device<D>) -> Result<ARef<Self>> {
         // SAFETY: `dev` is a valid device.
         let ptr = unsafe { bindings::drm_gpuvm_resv_object_alloc(dev.as_raw()) };
         let ptr = NonNull::new(ptr).ok_or(ENOMEM)?;
 
+        // INVARIANT: The caller promises it.
         // SAFETY: We own the reference that the allocation returned.
         Ok(unsafe { ARef::from_raw(ptr.cast()) })
     }
 
-    pub(crate) fn as_raw(&self) -> *mut bindings::drm_gem_object {
+    pub(in super::super) fn as_raw(&self) -> *mut bindings::drm_gem_object {
         self.0.get()
     }
 
     /// The reservation lock.
-    pub(crate) fn resv(&self) -> *mut bindings::dma_resv {
+    fn resv(&self) -> *mut bindings::dma_resv {
         // SAFETY: The object is valid; `resv` is set once, before the object is published.
         unsafe { (*self.as_raw()).resv }
     }
 
     /// Takes the reservation lock.
-    pub(crate) fn lock(&self) -> ResvGuard<'_> {
+    pub(in super::super) fn lock(&self) -> ResvGuard<'_> {
         // SAFETY: The object is valid, and so is its reservation lock.
         unsafe { bindings::kx_dma_resv_lock(self.resv()) };
         ResvGuard {
@@ -84,9 +90,26 @@ unsafe impl Send for ResvObject {}
 // SAFETY: All that can be done with a shared one is counted or locked by the C side.
 unsafe impl Sync for ResvObject {}
 
+/// The reservation lock of a GPU address space, for objects that are to be private to it.
+///
+/// A driver gets no more of a [`ResvObject`]: it could keep a reference for longer than the device.
+pub(crate) struct Resv<'a, D: Driver> {
+    obj: &'a ARef<ResvObject>,
+    _dev: PhantomData<&'a Device<D>>,
+}
+
+impl<'a, D: Driver> Resv<'a, D> {
+    pub(in super::super) fn new(obj: &'a ARef<ResvObject>) -> Self {
+        Self {
+            obj,
+            _dev: PhantomData,
+        }
+    }
+}
+
 /// A held reservation lock.
 #[must_use]
-pub(crate) struct ResvGuard<'a> {
+pub(in super::super) struct ResvGuard<'a> {
     resv: *mut bindings::dma_resv,
     _obj: PhantomData<&'a ()>,
     _not_send: NotThreadSafe,
@@ -133,7 +156,7 @@ pub(crate) struct Object<T: DriverObject> {
     pub(super) vmap: UnsafeCell<super::backing::KernelMap>,
     /// The place in the list of all objects of the device.
     links: registry::Links<Self>,
-    /// Keeps the object alive whose reservation lock this one uses.
+    /// Keeps the object alive whose reservation lock this one uses. Goes before `dev`, as it must.
     shared_resv: Option<ARef<ResvObject>>,
     #[pin]
     data: T,
@@ -190,16 +213,17 @@ impl<T: DriverObject> Object<T> {
     }
 
     /// Creates an object of `size` bytes (a multiple of `PAGE_SIZE`, not zero); the memory comes
-    /// when it is used. With `shared_resv` it uses the reservation lock of that object.
+    /// when it is used. With `private_to` it is private to the address space that has this lock.
     pub(crate) fn new(
         dev: &Device<DriverOf<T>>,
         size: usize,
-        shared_resv: Option<ARef<ResvObject>>,
+        private_to: Option<Resv<'_, DriverOf<T>>>,
         data: impl PinInit<T, Error>,
     ) -> Result<ARef<Self>> {
         if size == 0 || size % kernel::page::PAGE_SIZE != 0 {
             return Err(EINVAL);
         }
+        let shared_resv = private_to.map(|resv| resv.obj.clone());
         let resv = shared_resv.as_ref().map(|obj| obj.resv());
         let this = Self::alloc(dev, shared_resv, Backing::Empty, data)?;
         let raw = this.as_raw();
@@ -322,10 +346,10 @@ impl<T: DriverObject> Object<T> {
         unsafe { count.read_volatile() }.unsigned_abs()
     }
 
-    /// Whether the object uses the reservation lock of `resv`: it is private to the address space
-    /// that `resv` belongs to.
-    pub(crate) fn is_private_to(&self, resv: &ResvObject) -> bool {
-        self.resv() == resv.resv()
+    /// Whether the object uses the reservation lock `resv`: it is private to the address space that
+    /// `resv` belongs to.
+    pub(crate) fn is_private_to(&self, resv: Resv<'_, DriverOf<T>>) -> bool {
+        self.resv() == resv.obj.resv()
     }
 
     /// Whether the object is private to some address space.

@@ -6,7 +6,7 @@ use super::{
     super::{
         device::Device,
         exec::Exec,
-        gem::{DriverObject, Object, ResvObject},
+        gem::{DriverObject, Object, Resv, ResvObject},
     },
     evict,
     mappings::ObjectOf,
@@ -42,6 +42,7 @@ pub(crate) struct GpuVm<T: DriverGpuVm> {
     vm: Opaque<bindings::drm_gpuvm>,
     #[pin]
     pub(super) owned: Mutex<Owned<T>>,
+    /// Goes before `dev`, as it must.
     resv: ARef<ResvObject>,
     /// Whether [`VmLocked::validate`] has met memory that cannot be read. Under the reservation lock.
     pub(super) unreadable: Atomic<bool>,
@@ -78,7 +79,8 @@ where
         state: T::State,
         data: impl PinInit<T, Error>,
     ) -> Result<ARef<Self>> {
-        let resv = ResvObject::new(dev)?;
+        // SAFETY: What has a reference has one on the device as well, which goes after it.
+        let resv = unsafe { ResvObject::new(dev)? };
         let this = KBox::try_pin_init(
             try_pin_init!(Self {
                 vm: Opaque::zeroed(),
@@ -146,7 +148,7 @@ where
         let vm_bo = unsafe { bindings::drm_gpuvm_bo_obtain_prealloc(vm_bo.as_ptr()) };
         // SAFETY: The function returns a valid reference.
         let vm_bo = VmBo(unsafe { NonNull::new_unchecked(vm_bo) }, PhantomData);
-        if !obj.is_private_to(&self.resv) {
+        if !obj.is_private_to(self.resv()) {
             let _lock = self.resv.lock();
             // SAFETY: The reservation lock protects the list of external objects.
             unsafe { bindings::drm_gpuvm_bo_extobj_add(vm_bo.0.as_ptr()) };
@@ -240,9 +242,9 @@ impl<T: DriverGpuVm> GpuVm<T> {
         &self.dev
     }
 
-    /// The object whose reservation lock the private objects of this address space share.
-    pub(crate) fn resv(&self) -> &ARef<ResvObject> {
-        &self.resv
+    /// The reservation lock that the private objects of this address space share.
+    pub(crate) fn resv(&self) -> Resv<'_, T::Driver> {
+        Resv::new(&self.resv)
     }
 
     /// Takes the operation lock.
