@@ -95,15 +95,12 @@ unsafe impl Sync for ResvObject {}
 /// A driver gets no more of a [`ResvObject`]: it could keep a reference for longer than the device.
 pub(crate) struct Resv<'a, D: Driver> {
     obj: &'a ARef<ResvObject>,
-    _dev: PhantomData<&'a Device<D>>,
+    dev: &'a Device<D>,
 }
 
 impl<'a, D: Driver> Resv<'a, D> {
-    pub(in super::super) fn new(obj: &'a ARef<ResvObject>) -> Self {
-        Self {
-            obj,
-            _dev: PhantomData,
-        }
+    pub(in super::super) fn new(obj: &'a ARef<ResvObject>, dev: &'a Device<D>) -> Self {
+        Self { obj, dev }
     }
 }
 
@@ -213,7 +210,8 @@ impl<T: DriverObject> Object<T> {
     }
 
     /// Creates an object of `size` bytes (a multiple of `PAGE_SIZE`, not zero); the memory comes
-    /// when it is used. With `private_to` it is private to the address space that has this lock.
+    /// when it is used. With `private_to` it is private to the address space that has this lock,
+    /// which must be of the same device (`EINVAL`).
     pub(crate) fn new(
         dev: &Device<DriverOf<T>>,
         size: usize,
@@ -223,7 +221,11 @@ impl<T: DriverObject> Object<T> {
         if size == 0 || size % kernel::page::PAGE_SIZE != 0 {
             return Err(EINVAL);
         }
-        let shared_resv = private_to.map(|resv| resv.obj.clone());
+        let shared_resv = match private_to {
+            Some(resv) if resv.dev.as_raw() != dev.as_raw() => return Err(EINVAL),
+            Some(resv) => Some(resv.obj.clone()),
+            None => None,
+        };
         let resv = shared_resv.as_ref().map(|obj| obj.resv());
         let this = Self::alloc(dev, shared_resv, Backing::Empty, data)?;
         let raw = this.as_raw();
@@ -471,8 +473,11 @@ impl<T: DriverObject> Object<T> {
         }
     }
 
-    /// Creates a handle for a file, which from then on holds a reference.
+    /// Creates a handle for a file of the same device, which from then on holds a reference.
     pub(crate) fn create_handle(&self, file: &File<DriverOf<T>>) -> Result<u32> {
+        if file.device().as_raw() != self.dev.as_raw() {
+            return Err(EINVAL);
+        }
         let mut handle = 0;
         // SAFETY: File and object are valid.
         to_result(unsafe {

@@ -136,11 +136,16 @@ where
         }
     }
 
-    /// Returns what relates an object to this address space, made when it is not there yet.
+    /// Returns what relates an object to this address space, made when it is not there yet. `EINVAL`
+    /// for one of another device, whose DMA addresses mean nothing here, and which may be unplugged
+    /// by itself; `ENOMEM`.
     ///
     /// The caller keeps the object pinned until its mappings are made, and calls
     /// [`Self::clean_up`] some time later.
     pub(crate) fn obtain_bo(&self, obj: &Object<ObjectOf<T>>) -> Result<VmBo<T>> {
+        if obj.dev().as_raw() != self.dev.as_raw() {
+            return Err(EINVAL);
+        }
         // SAFETY: Address space and object are valid; the function takes references on both.
         let vm_bo = unsafe { bindings::drm_gpuvm_bo_create(self.as_raw(), obj.as_raw()) };
         let vm_bo = NonNull::new(vm_bo).ok_or(ENOMEM)?;
@@ -244,7 +249,7 @@ impl<T: DriverGpuVm> GpuVm<T> {
 
     /// The reservation lock that the private objects of this address space share.
     pub(crate) fn resv(&self) -> Resv<'_, T::Driver> {
-        Resv::new(&self.resv)
+        Resv::new(&self.resv, &self.dev)
     }
 
     /// Takes the operation lock.
