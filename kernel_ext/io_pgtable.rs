@@ -2,10 +2,10 @@
 
 //! Page tables of the format ARM_64_LPAE_S1, with pages of 4 KiB and blocks of 2 MiB.
 //!
-//! `rust/kernel` has these as well, but ties them to a bound device and lets them allocate when
-//! they map. Here the tables for an operation come from a [`TableReserve`] that the caller filled
-//! before, as mapping happens under locks that are taken in reclaim; and the tables may be freed
-//! before the last reference on what holds them, when the device goes away.
+//! `rust/kernel` has these as well, but ties them to the lifetime of a bound device and lets them
+//! allocate when they map. Here the tables for an operation come from a [`TableReserve`] that the
+//! caller filled before, as mapping happens under locks that are taken in reclaim; and who holds
+//! them may live longer than the device is bound, and frees them when it goes away.
 //!
 //! C header: [`include/linux/io-pgtable.h`](srctree/include/linux/io-pgtable.h)
 
@@ -14,7 +14,12 @@ mod reserve;
 
 use super::bindings;
 use core::{cell::Cell, ptr::NonNull};
-use kernel::{device, prelude::*, sizes::SZ_4K};
+use kernel::{
+    device::{self, Bound},
+    prelude::*,
+    sizes::SZ_4K,
+    sync::aref::ARef,
+};
 
 pub(crate) use self::{
     demand::{most_tables, Demand},
@@ -53,6 +58,8 @@ struct Source {
 pub(crate) struct PageTable {
     ops: NonNull<bindings::io_pgtable_ops>,
     source: KBox<Source>,
+    /// The C side uses it, without a reference of its own, until the tables are freed.
+    _dev: ARef<device::Device>,
 }
 
 // SAFETY: Page tables belong to no thread.
@@ -97,9 +104,17 @@ unsafe extern "C" fn free_callback(cookie: *mut c_void, table: *mut c_void, _siz
 
 impl PageTable {
     /// Makes an empty page table for addresses of `ias` bits and memory of `oas` bits, whose
-    /// walks are coherent with the CPU's caches or not. The caller drops it before `dev` is
-    /// unbound.
-    pub(crate) fn new(dev: &device::Device, ias: u32, oas: u32, coherent: bool) -> Result<Self> {
+    /// walks are coherent with the CPU's caches or not.
+    ///
+    /// Each table is mapped for DMA by `dev`, the bus device, which keeps that until it is unbound:
+    /// the caller changes and drops the page table before. What is an address space does so in
+    /// `DriverGpuVm::release`.
+    pub(crate) fn new(
+        dev: &device::Device<Bound>,
+        ias: u32,
+        oas: u32,
+        coherent: bool,
+    ) -> Result<Self> {
         // For the root table.
         let mut reserve = TableReserve::default();
         reserve.fill(1)?;
@@ -127,6 +142,7 @@ impl PageTable {
             // The C side returns null for all errors, of which memory is the likely one.
             ops: NonNull::new(ops).ok_or(ENOMEM)?,
             source,
+            _dev: (&**dev).into(),
         })
     }
 

@@ -98,11 +98,12 @@ impl Tables {
 }
 
 impl Space {
-    /// Makes an address space without mappings. `ENOMEM`.
+    /// Makes an address space without mappings. `ENOMEM`, `ENODEV`.
     pub(super) fn create(dev: &PanthorDevice) -> Result<ARef<VmSpace>> {
         let info = &dev.info;
         let coherent = info.is_coherent();
-        let table = PageTable::new(dev.parent(), info.va_bits(), info.pa_bits(), coherent)?;
+        let bound = dev.enter().ok_or(ENODEV)?;
+        let table = PageTable::new(bound.parent(), info.va_bits(), info.pa_bits(), coherent)?;
         let memattr = memattr::from_mair(table.mair(), coherent);
         let seat = dev.mmu.slots.new_seat()?;
         let space = GpuVm::new(

@@ -80,7 +80,7 @@ impl<T: Driver> Device<T> {
             // INVARIANT: `drm_dev_enter()` was successful and gave us `idx`.
             Some(Enter {
                 idx,
-                _dev: self.parent(),
+                parent: self.parent(),
                 _not_send: NotThreadSafe,
             })
         } else {
@@ -141,8 +141,17 @@ unsafe impl<T: Driver> AlwaysRefCounted for Device<T> {
 #[must_use = "the section ends when this is dropped"]
 pub(crate) struct Enter<'a> {
     idx: c_int,
-    _dev: &'a device::Device,
+    parent: &'a device::Device,
     _not_send: NotThreadSafe,
+}
+
+impl Enter<'_> {
+    /// The bus device.
+    pub(crate) fn parent(&self) -> &device::Device<device::Bound> {
+        // SAFETY: It is bound until the device was unplugged, or given up by its probe; the former
+        // waits for the end of the section, which this does not outlive.
+        unsafe { self.parent.as_bound() }
+    }
 }
 
 impl Drop for Enter<'_> {
