@@ -122,13 +122,13 @@ impl PanthorPlatformDriver {
         // CONFIG_DEBUG_SHIRQ, have the handlers read registers up to the end.
         devres::register(dev, power, GFP_KERNEL)?;
 
-        let window = pdev.resource_by_index(0).ok_or(ENODEV)?.start();
+        let window = pdev.resource_by_index(0).ok_or(ENODEV)?;
         let io = pdev
             .io_request_by_index(0)
             .ok_or(ENODEV)?
             .iomap_sized::<WINDOW_SIZE>()?
             .into_devres()?;
-        let regs = Arc::new(Regs::new(io, window), GFP_KERNEL)?;
+        let regs = Arc::new(Regs::new(io, window)?, GFP_KERNEL)?;
 
         let mut info = GpuInfo::read(&regs)?;
         info.log(dev);

@@ -25,13 +25,13 @@ mod panthor_uapi;
 use crate::{
     kernel_ext::{
         drm::{self, debugfs, driver, ioctl},
-        mm_vma::MmapRequest,
+        mm_vma::{IoPage, MmapRequest},
     },
     panthor_device::{PanthorData, PanthorPlatformDriver},
     panthor_file::PanthorFile,
     panthor_gem::PanthorBo,
 };
-use kernel::{io::PhysAddr, platform, prelude::*, sync::Arc, InPlaceModule};
+use kernel::{platform, prelude::*, sync::Arc, InPlaceModule};
 
 /// What the module has.
 #[pin_data]
@@ -185,7 +185,7 @@ impl drm::Driver for PanthorDriver {
         }
     }
 
-    fn io_page(dev: &PanthorDevice, _offset: u64) -> Result<PhysAddr> {
+    fn io_page(dev: &PanthorDevice, _offset: u64) -> Result<IoPage> {
         // There is one page only.
         Ok(dev.regs.flush_id_page())
     }

@@ -13,11 +13,13 @@ pub(crate) mod gpu_control;
 pub(crate) mod irq;
 pub(crate) mod mmu_control;
 
+use crate::kernel_ext::mm_vma::IoPage;
 use kernel::{
     io::{
         mem::DevresIoMem,
         poll::read_poll_timeout,
         register::{FixedRegister, Register, RegisterArray, RegisterBase, RelativeRegister},
+        resource::Resource,
         Io, PhysAddr,
     },
     prelude::*,
@@ -32,19 +34,21 @@ pub(crate) const WINDOW_SIZE: usize = SZ_2M;
 /// `ENODEV`.
 pub(crate) struct Regs {
     io: DevresIoMem<WINDOW_SIZE>,
-    phys: PhysAddr,
+    flush_id_page: IoPage,
 }
 
 impl Regs {
-    /// Wraps the mapped window, which starts at the physical address `phys`.
-    pub(crate) fn new(io: DevresIoMem<WINDOW_SIZE>, phys: PhysAddr) -> Self {
-        Self { io, phys }
+    /// Wraps the window, which `io` maps. `EINVAL` when it does not begin where a page does.
+    pub(crate) fn new(io: DevresIoMem<WINDOW_SIZE>, window: &Resource) -> Result<Self> {
+        Ok(Self {
+            io,
+            flush_id_page: IoPage::new(window, user::LATEST_FLUSH_ID::OFFSET as PhysAddr)?,
+        })
     }
 
-    /// The physical address of the page that is mapped to user space, with `LATEST_FLUSH_ID`.
-    pub(crate) fn flush_id_page(&self) -> PhysAddr {
-        self.phys
-            .wrapping_add(user::LATEST_FLUSH_ID::OFFSET as PhysAddr)
+    /// The page that is mapped to user space, with `LATEST_FLUSH_ID`.
+    pub(crate) fn flush_id_page(&self) -> IoPage {
+        self.flush_id_page
     }
 
     /// Reads with `op` until `cond` holds, with pauses of `pause`; `ETIMEDOUT` when it does not

@@ -6,7 +6,45 @@
 
 use super::bindings;
 use core::ops::Deref;
-use kernel::mm::virt::{flags, VmaNew};
+use kernel::{
+    io::{
+        resource::{Flags, Resource},
+        PhysAddr,
+    },
+    mm::virt::{flags, VmaNew},
+    page::PAGE_SIZE,
+    prelude::*,
+};
+
+/// A page of a device's registers, which may be mapped for user space.
+///
+/// # Invariants
+///
+/// It is the address of a page that is all in a memory resource of a device.
+#[derive(Clone, Copy)]
+pub(crate) struct IoPage(PhysAddr);
+
+impl IoPage {
+    /// The page at `offset` in a resource. `EINVAL` when it is not all in there, does not begin
+    /// where a page of the CPU begins, or when the resource is none of memory.
+    pub(crate) fn new(resource: &Resource, offset: PhysAddr) -> Result<Self> {
+        let page = PAGE_SIZE as PhysAddr;
+        let start = resource.start().checked_add(offset).ok_or(EINVAL)?;
+        let end = offset.checked_add(page).ok_or(EINVAL)?;
+        if !resource.flags().contains(Flags::IORESOURCE_MEM)
+            || start % page != 0
+            || end > resource.size()
+        {
+            return Err(EINVAL);
+        }
+        // INVARIANT: Checked above.
+        Ok(Self(start))
+    }
+
+    pub(super) fn addr(self) -> PhysAddr {
+        self.0
+    }
+}
 
 /// A user mapping that is being set up by `mmap()`.
 pub(crate) struct MmapRequest<'a> {

@@ -5,13 +5,15 @@
 //! C header: `include/drm/drm_drv.h`
 
 use super::{debugfs, device::Device, file, gem, ioctl, File, Printer, UnregisteredDevice};
-use crate::kernel_ext::{bindings, mm_vma::MmapRequest};
+use crate::kernel_ext::{
+    bindings,
+    mm_vma::{IoPage, MmapRequest},
+};
 use core::marker::PhantomData;
 use kernel::{
     device,
     devres::Devres,
     error::to_result,
-    io::PhysAddr,
     module::{this_module, ModuleMetadata},
     prelude::*,
     str::as_char_ptr_in_const_context,
@@ -85,12 +87,12 @@ pub(crate) trait Driver: Sized + Send + Sync + 'static {
     /// Writes the driver's part of a file's fdinfo.
     fn show_fdinfo(dev: &Device<Self>, file: &File<Self>, printer: &Printer<'_>);
 
-    /// Decides about a user mapping. The device is registered during the call.
+    /// Decides about a user mapping. The device is not unplugged during the call.
     fn mmap(dev: &Device<Self>, file: &File<Self>, req: &MmapRequest<'_>) -> Result<MmapKind>;
 
-    /// The physical page behind an offset of a mapping of the kind [`MmapKind::Io`]. The device is
-    /// registered during the call.
-    fn io_page(dev: &Device<Self>, offset: u64) -> Result<PhysAddr>;
+    /// The page behind an offset of a mapping of the kind [`MmapKind::Io`]. The device is not
+    /// unplugged during the call.
+    fn io_page(dev: &Device<Self>, offset: u64) -> Result<IoPage>;
 }
 
 /// The C tables of a driver.
@@ -183,6 +185,8 @@ unsafe extern "C" fn mmap_callback<T: Driver>(
     match T::mmap(dev, file, &req) {
         // SAFETY: The arguments are those that we were called with.
         Ok(MmapKind::Gem) => unsafe { bindings::drm_gem_mmap(filp, vma) },
+        // SAFETY: The area is valid. A copy on write of such a page is a `BUG_ON()`.
+        Ok(MmapKind::Io(_)) if unsafe { bindings::kx_vma_is_cow_mapping(vma) } => EINVAL.to_errno(),
         Ok(MmapKind::Io(offset)) => {
             // SAFETY: The area is still private to us. Mappings of a device's registers are never
             // inherited, grown or dumped.
@@ -233,10 +237,10 @@ unsafe extern "C" fn io_fault_callback<T: Driver>(
     };
 
     match T::io_page(dev, (pgoff as u64) << kernel::page::PAGE_SHIFT) {
-        // SAFETY: The area has `VM_PFNMAP`, and the address is inside it. The page is of the
-        // device, which is bound.
+        // SAFETY: The area has `VM_PFNMAP` and is shared, and the address is inside it. The page is
+        // one of a device, see `IoPage`, and no memory.
         Ok(page) => unsafe {
-            bindings::kx_vmf_insert_page_of(vma, (*vmf).__bindgen_anon_1.address, page)
+            bindings::kx_vmf_insert_page_of(vma, (*vmf).__bindgen_anon_1.address, page.addr())
         },
         Err(_) => bindings::KX_VM_FAULT_SIGBUS,
     }
