@@ -124,6 +124,17 @@ impl Space {
         }
         Ok(space)
     }
+
+    /// Takes page tables and hardware slot away, for good. `EIO` when the hardware does not let go
+    /// of them.
+    fn detach(&self, dev: &PanthorDevice, tables: &mut Tables) -> Result {
+        if let Err(err) = dev.mmu.slots.unbind(&self.seat) {
+            tables.lose(&mut TableReserve::default());
+            return Err(err);
+        }
+        *tables = Tables::Gone;
+        Ok(())
+    }
 }
 
 impl VmSpace {
@@ -141,31 +152,6 @@ impl VmSpace {
             transcfg: transcfg(self.dev().info.va_bits(), self.dev().info.is_coherent()),
         })
     }
-
-    /// Takes page tables and hardware slot away, for good. `EIO` when the hardware does not let go
-    /// of them.
-    fn detach(&self, tables: &mut Tables) -> Result {
-        if let Err(err) = self.dev().mmu.slots.unbind(&self.seat) {
-            tables.lose(&mut TableReserve::default());
-            return Err(err);
-        }
-        *tables = Tables::Gone;
-        Ok(())
-    }
-
-    /// Takes all mappings of an address space without tables away.
-    fn unmap_all(&self) {
-        let range = 1 << self.dev().info.va_bits();
-        // Nothing is cut, so that nothing is allocated.
-        if let Err(e) = self.unmap(0, range) {
-            dev_err!(
-                self.dev().parent(),
-                "mappings of a VM cannot be removed: {:?}\n",
-                e
-            );
-        }
-        self.clean_up();
-    }
 }
 
 /// Takes all mappings away and makes sure that there are no new ones. What else refers to the
@@ -177,7 +163,7 @@ pub(super) fn destroy(space: &ARef<VmSpace>) {
     // that nothing of what follows can fail: there is no hardware in it any more.
     {
         let mut guard = space.lock();
-        if space.detach(guard.state()).is_err() {
+        if space.detach(space.dev(), guard.state()).is_err() {
             if let Tables::Lost(lost) = guard.state() {
                 lost.destroyed = Some(space.clone());
             }
@@ -334,21 +320,15 @@ impl DriverGpuVm for Space {
         &dev.mmu.all
     }
 
-    fn release(vm: &VmSpace) {
+    fn release(&self, dev: &PanthorDevice, tables: &mut Tables) -> Option<ARef<VmSpace>> {
         // Either the GPU is off, or nobody refers to the address space any more, which means that
         // it was not lost when it was destroyed: nothing of what follows can fail.
-        let destroyed = {
-            let mut guard = vm.lock();
-            let destroyed = match guard.state() {
-                Tables::Lost(lost) => lost.destroyed.take(),
-                _ => None,
-            };
-            let _ = vm.detach(guard.state());
-            destroyed
+        let destroyed = match tables {
+            Tables::Lost(lost) => lost.destroyed.take(),
+            _ => None,
         };
-        if let Some(vm) = destroyed {
-            vm.unmap_all();
-        }
+        let _ = self.detach(dev, tables);
+        destroyed
     }
 
     fn offset(flags: MapFlags, addr: u64, linear: u64) -> u64 {

@@ -100,7 +100,7 @@ impl<D: Driver> Device<D> {
         // Before address spaces give up what the hardware uses, which may not do any more what it
         // is told.
         power_off();
-        <VmOf<D>>::registry(self).for_each(<VmOf<D>>::release);
+        <VmOf<D>>::registry(self).for_each(|vm| vm.release_device());
         D::Object::registry(self).for_each(|obj| {
             // SAFETY: The GPU is off. The device was unplugged, or given up when nobody but probe
             // had it: there is no section left, nor a new one, in which somebody works with an

@@ -22,11 +22,12 @@
 mod evict;
 mod mappings;
 mod ops;
+mod release;
 mod vm;
 
 use super::{device::Device, driver::Driver, gem::Segments};
 use crate::kernel_ext::registry::Registry;
-use kernel::prelude::*;
+use kernel::{prelude::*, sync::aref::ARef};
 
 pub(crate) use self::{
     evict::EvictError,
@@ -55,8 +56,17 @@ pub(crate) trait DriverGpuVm: Sized + Send + Sync + 'static {
     /// The list of all address spaces of a device.
     fn registry(dev: &Device<Self::Driver>) -> &Registry<GpuVm<Self>>;
 
-    /// The last reference is gone: whatever the device has of the address space is released here.
-    fn release(vm: &GpuVm<Self>);
+    /// Whatever the device has of an address space is released here: the last reference on it is
+    /// gone, or the device is off. The operation lock is held, which `state` is under.
+    ///
+    /// An address space that is returned loses all its mappings after that: one that could not when
+    /// it was destroyed, because the hardware did not let go of it, and that was kept by its own
+    /// state since then.
+    fn release(
+        &self,
+        dev: &Device<Self::Driver>,
+        state: &mut Self::State,
+    ) -> Option<ARef<GpuVm<Self>>>;
 
     /// The offset in the object of an address in a mapping; for mappings that repeat a part of
     /// their object. `linear` is what it is for all others.

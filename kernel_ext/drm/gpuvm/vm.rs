@@ -130,7 +130,7 @@ where
         // SAFETY: `vm` is at offset zero of the allocation of `new()`, and the last reference is
         // gone. What the device has of it is released while the registry still knows it.
         unsafe {
-            T::release(&*this);
+            (*this).release_device();
             registry::Registry::remove(&*this);
             drop(KBox::from_raw(this));
         }
