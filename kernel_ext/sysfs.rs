@@ -40,7 +40,7 @@ impl<T> Attribute<T> {
         }
     }
 
-    /// An attribute that its owner can write. It is given the text up to the first NUL.
+    /// An attribute that its owner can write. What is written with a NUL in it is `EINVAL`.
     pub(crate) const fn write_only(name: &'static CStr, store: fn(&T, &CStr) -> Result) -> Self {
         Self {
             name,
@@ -184,8 +184,9 @@ unsafe extern "C" fn show_callback<T: 'static>(
     let entry = unsafe { &*container_of!(Opaque::cast_from(attr), Entry<T>, raw) };
     // SAFETY: By the invariants of the entry.
     let data = unsafe { &*entry.data };
+    // A text that fills the page is taken for one that does not fit.
     // SAFETY: The buffer has the size of a page and is zeroed.
-    let buf = unsafe { core::slice::from_raw_parts_mut(buf.cast::<u8>(), PAGE_SIZE) };
+    let buf = unsafe { core::slice::from_raw_parts_mut(buf.cast::<u8>(), PAGE_SIZE - 1) };
     let mut out = Formatter::new(buf);
 
     match entry
