@@ -108,7 +108,8 @@ impl<T: Registered> Registry<T> {
     ///
     /// # Safety
     ///
-    /// It is in no registry, and the caller removes it before its memory is freed, or this registry.
+    /// It is in no registry, and the caller has a reference on it. It is removed before its memory is
+    /// freed, or this registry.
     pub(in crate::kernel_ext) unsafe fn insert(&self, obj: &T) {
         obj.links().home.set(Some(NonNull::from(self)));
         let mut inner = self.inner.lock();
@@ -123,11 +124,12 @@ impl<T: Registered> Registry<T> {
         }
     }
 
-    /// Removes an object from the registry that it is in.
+    /// Removes an object from the registry that it is in, if it is in one.
     ///
     /// # Safety
     ///
-    /// Nobody else inserts or removes it meanwhile.
+    /// Its last reference is gone: [`Self::for_each`] goes on from an object that it has a reference
+    /// on. Nobody else inserts or removes it meanwhile.
     pub(in crate::kernel_ext) unsafe fn remove(obj: &T) {
         let Some(home) = obj.links().home.take() else {
             return;
