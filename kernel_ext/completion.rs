@@ -17,7 +17,8 @@ pub(crate) struct Completion {
 // SAFETY: A `struct completion` may be used, and given away, by any thread.
 unsafe impl Send for Completion {}
 
-// SAFETY: A `struct completion` has a lock of its own.
+// SAFETY: A `struct completion` has a lock of its own, but for the word that `reinit_completion()`
+// sets, which the C side allows.
 unsafe impl Sync for Completion {}
 
 impl Completion {
@@ -31,7 +32,8 @@ impl Completion {
         })
     }
 
-    /// Forgets that it has happened. Nobody may be waiting.
+    /// Forgets that it has happened. Nobody may be waiting; whether [`Self::complete_all()`] at the
+    /// same time comes before or after this is open.
     pub(crate) fn rearm(&self) {
         // SAFETY: It is initialised.
         unsafe { bindings::kx_reinit_completion(self.inner.get()) };
@@ -49,9 +51,10 @@ impl Completion {
         unsafe { bindings::completion_done(self.inner.get()) }
     }
 
-    /// Waits until it has happened, but no longer than `limit`; returns whether it has.
+    /// Waits until it has happened, but no longer than `limit`, which is rounded up; returns whether
+    /// it has.
     pub(crate) fn wait_for(&self, limit: Delta) -> bool {
-        let ms = u32::try_from(limit.as_millis()).unwrap_or(u32::MAX);
+        let ms = u32::try_from(limit.as_millis_ceil().max(0)).unwrap_or(u32::MAX);
         let jiffies = kernel::time::msecs_to_jiffies(ms);
 
         // SAFETY: It is initialised.
