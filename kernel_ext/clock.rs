@@ -35,14 +35,15 @@ impl Timespec {
         ts.into()
     }
 
-    /// A monotonic time as the current process's time namespace shows it.
+    /// A monotonic time as the current process's time namespace shows it; unchanged for a process
+    /// that exits and has left it.
     pub(crate) fn in_time_namespace(self) -> Self {
         let mut ts = bindings::timespec64 {
             tv_sec: self.sec,
             tv_nsec: self.nsec,
         };
 
-        // SAFETY: The pointer is valid.
+        // SAFETY: The pointer is valid, and the function may be called by any process.
         unsafe { bindings::kx_timens_add_monotonic(&mut ts) };
         ts.into()
     }

@@ -4,6 +4,7 @@
 #include <linux/completion.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
+#include <linux/nsproxy.h>
 #include <linux/pid.h>
 #include <linux/sched.h>
 #include <linux/sched/clock.h>
@@ -59,7 +60,9 @@ u64 kx_local_clock(void)
 
 void kx_timens_add_monotonic(struct timespec64 *ts)
 {
-	timens_add_monotonic(ts);
+	/* A task that exits has no namespaces any more when its files are closed. */
+	if (current->nsproxy)
+		timens_add_monotonic(ts);
 }
 
 u32 kx_arch_timer_freq(void)
