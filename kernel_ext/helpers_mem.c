@@ -143,7 +143,19 @@ int kx_mutex_trylock(struct mutex *lock)
 
 int kx_drm_gem_huge_mnt_create(struct drm_device *dev)
 {
-	return drm_gem_huge_mnt_create(dev, "within_size");
+	int ret = drm_gem_huge_mnt_create(dev, "within_size");
+
+	/*
+	 * 7.3 does not look whether the mount succeeded, and leaves it behind when it could not be
+	 * tied to the device. The next object would follow the pointer.
+	 */
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+	if (!ret && IS_ERR(dev->huge_mnt))
+		ret = PTR_ERR(dev->huge_mnt);
+	if (ret)
+		dev->huge_mnt = NULL;
+#endif
+	return ret;
 }
 
 struct sg_table *kx_drm_gem_map_pages(struct drm_gem_object *obj, struct page **pages)
