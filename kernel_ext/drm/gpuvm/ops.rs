@@ -251,15 +251,25 @@ where
     pub(crate) pinned: &'a Pinned<ObjectOf<T>>,
 }
 
+/// Looks at what the C side takes for granted: it would take an empty mapping for one that ends
+/// before it begins, at address zero for one that covers everything.
+fn check_range(addr: u64, range: u64) -> Result {
+    match addr.checked_add(range) {
+        Some(_) if range != 0 => Ok(()),
+        _ => Err(EINVAL),
+    }
+}
+
 impl<T: DriverGpuVm> GpuVm<T> {
-    /// Makes a mapping, in place of whatever is in its range. An error of
-    /// [`DriverGpuVm::demand_of_map`] changes nothing.
+    /// Makes a mapping, in place of whatever is in its range. `EINVAL` for a range that is empty or
+    /// has no end. An error of [`DriverGpuVm::demand_of_map`] changes nothing.
     pub(crate) fn map(&self, req: &MapRequest<'_, T>) -> Result {
         // SAFETY: The entry is valid, as `vm_bo` holds a reference.
         let (vm, obj) = unsafe { ((*req.vm_bo.0.as_ptr()).vm, (*req.vm_bo.0.as_ptr()).obj) };
         if vm != self.as_raw() || obj != req.pinned.object().as_raw() {
             return Err(EINVAL);
         }
+        check_range(req.addr, req.range)?;
         let bound = self.dev().enter().ok_or(ENODEV)?;
         let step = MapStep::<T> {
             addr: req.addr,
@@ -301,8 +311,9 @@ impl<T: DriverGpuVm> GpuVm<T> {
         )
     }
 
-    /// Takes all mappings out of a range.
+    /// Takes all mappings out of a range. `EINVAL` for one that is empty or has no end.
     pub(crate) fn unmap(&self, addr: u64, range: u64) -> Result {
+        check_range(addr, range)?;
         let bound = self.dev().enter();
         let mut prealloc = Prealloc::new();
         let owned = self.lock_with(&mut prealloc, |state, _| {
