@@ -77,7 +77,9 @@ unsafe extern "C" fn alloc_callback(
 ) -> *mut c_void {
     // SAFETY: The cookie is the source of the page table.
     let source = unsafe { &*cookie.cast::<Source>() };
-    if size != SZ_4K {
+    // A root table has no more entries than the addresses need. Smaller ones have to be aligned to
+    // their size, which a page is.
+    if size > SZ_4K {
         return core::ptr::null_mut();
     }
     // SAFETY: Valid during the call we are called from.
