@@ -190,6 +190,11 @@ const EMPTY: c_ulong = c_ulong::MAX - 1;
 /// `SHRINK_STOP`: no progress is possible.
 const STOP: c_ulong = c_ulong::MAX;
 
+/// A number of objects, which the mm core takes as one with a sign.
+fn number(count: usize) -> c_ulong {
+    count.min(c_long::MAX as usize) as c_ulong
+}
+
 /// `count_objects` of `struct shrinker`.
 ///
 /// # Safety
@@ -203,7 +208,7 @@ unsafe extern "C" fn count_callback<T: Shrink>(
     let (data, control) = unsafe { (&*(*shrinker).private_data.cast::<T>(), control(sc)) };
     match data.count(control) {
         Count::Empty => EMPTY,
-        Count::Objects(count) => count as c_ulong,
+        Count::Objects(count) => number(count),
     }
 }
 
@@ -219,7 +224,7 @@ unsafe extern "C" fn scan_callback<T: Shrink>(
     // SAFETY: As above.
     let (data, control) = unsafe { (&*(*shrinker).private_data.cast::<T>(), control(sc)) };
     match data.scan(control) {
-        Scanned::Freed(count) => count as c_ulong,
+        Scanned::Freed(count) => number(count),
         Scanned::Stop => STOP,
     }
 }
