@@ -5,7 +5,6 @@
 //! C header: `include/linux/mm.h`
 
 use super::bindings;
-use core::ops::Deref;
 use kernel::{
     io::{
         resource::{Flags, Resource},
@@ -47,6 +46,9 @@ impl IoPage {
 }
 
 /// A user mapping that is being set up by `mmap()`.
+///
+/// It has not all that [`VmaNew`] has: what the pages are is up to who serves their faults, and
+/// `VM_MIXEDMAP` together with `VM_PFNMAP` is a `BUG_ON()`.
 pub(crate) struct MmapRequest<'a> {
     vma: &'a VmaNew,
 }
@@ -82,12 +84,14 @@ impl<'a> MmapRequest<'a> {
     pub(crate) fn is_shared(&self) -> bool {
         self.vma.flags() & flags::SHARED != 0
     }
-}
 
-impl Deref for MmapRequest<'_> {
-    type Target = VmaNew;
+    /// Whether the mapping can be executed.
+    pub(crate) fn executable(&self) -> bool {
+        self.vma.executable()
+    }
 
-    fn deref(&self) -> &VmaNew {
-        self.vma
+    /// Forbids that the mapping is made writable later; `EINVAL` when it is now.
+    pub(crate) fn try_clear_maywrite(&self) -> Result {
+        self.vma.try_clear_maywrite()
     }
 }
