@@ -2,7 +2,9 @@
 
 //! What this driver needs from the kernel and `rust/kernel` does not have yet.
 //!
-//! One file per kernel facility, named as it would be there. All unsafe code of the driver is here.
+//! One file per kernel facility, most of them named as it would be there. `trace` and `uapi` are
+//! this driver's own, `test_fence` its tests', and `registry` is no facility of the kernel: they are
+//! here because all unsafe code of the driver is.
 
 pub(crate) mod bindings;
 pub(crate) mod clock;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 #![forbid(unsafe_code)]
 
-//! KUnit suites, one file per room. They need no GPU and run when the module is loaded.
+//! KUnit suites, one file for a part of a room. They need no GPU. They run when the module is loaded,
+//! or those that the parameters of the `kunit` module ask for.
 
 mod blocks;
 mod lock_region;

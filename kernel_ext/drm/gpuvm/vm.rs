@@ -50,7 +50,7 @@ pub(crate) struct GpuVm<T: DriverGpuVm> {
     links: registry::Links<Self>,
     #[pin]
     data: T,
-    /// The C side does not keep the device for an address space without a file.
+    /// The C side keeps the device as well, but not until our data is dropped.
     dev: ARef<Device<T::Driver>>,
 }
 
