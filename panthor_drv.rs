@@ -31,31 +31,10 @@ use crate::{
     panthor_file::PanthorFile,
     panthor_gem::PanthorBo,
 };
-use kernel::{platform, prelude::*, sync::Arc, InPlaceModule};
+use kernel::{prelude::*, sync::Arc};
 
-/// What the module has.
-#[pin_data]
-struct DriverModule {
-    #[pin]
-    _driver: kernel::driver::Registration<platform::Adapter<PanthorPlatformDriver>>,
-    /// Goes after the driver, whose buffers use it.
-    _list_maker: drm::gem::ListMaker,
-}
-
-impl InPlaceModule for DriverModule {
-    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
-        try_pin_init!(Self {
-            _list_maker: drm::gem::ListMaker::new()?,
-            _driver <- kernel::driver::Registration::new(
-                <Self as kernel::ModuleMetadata>::NAME,
-                module,
-            ),
-        })
-    }
-}
-
-module! {
-    type: DriverModule,
+kernel::module_platform_driver! {
+    type: PanthorPlatformDriver,
     name: "panthor",
     authors: ["panthor in Rust developers"],
     description: "DRM driver for Arm Mali CSF GPUs",

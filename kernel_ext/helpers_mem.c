@@ -14,6 +14,7 @@
 #include <linux/list_lru.h>
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
+#include <linux/mutex.h>
 #include <linux/huge_mm.h>
 #include <linux/pagemap.h>
 #include <linux/sched/mm.h>
@@ -443,22 +444,34 @@ long kx_memcg_swap_pages(struct mem_cgroup *memcg)
 
 const unsigned int KX_SHRINKER_FLAGS = SHRINKER_MEMCG_AWARE | SHRINKER_NUMA_AWARE;
 
+/*
+ * What is allocated from it is charged to a cgroup, which then gets its place in a list. It is
+ * there as long as there are lists: a cache for each device would have the name of another one's.
+ */
 static struct kmem_cache *kx_lru_maker;
+static unsigned int kx_lru_maker_users;
+static DEFINE_MUTEX(kx_lru_maker_lock);
 
-/* What is allocated from it is charged to a cgroup, which then gets its place in a list. */
-int kx_lru_maker_create(void)
+int kx_lru_maker_get(void)
 {
-	if (kx_lru_maker)
-		return -EBUSY;
-	kx_lru_maker = kmem_cache_create("panthor_gem_lru_maker", sizeof(long), 0, SLAB_ACCOUNT,
-					 NULL);
-	return kx_lru_maker ? 0 : -ENOMEM;
+	guard(mutex)(&kx_lru_maker_lock);
+
+	if (!kx_lru_maker_users) {
+		kx_lru_maker = kmem_cache_create("panthor_gem_lru_maker", sizeof(long), 0,
+						 SLAB_ACCOUNT, NULL);
+		if (!kx_lru_maker)
+			return -ENOMEM;
+	}
+	kx_lru_maker_users++;
+	return 0;
 }
 
-void kx_lru_maker_destroy(void)
+void kx_lru_maker_put(void)
 {
-	kmem_cache_destroy(kx_lru_maker);
-	kx_lru_maker = NULL;
+	guard(mutex)(&kx_lru_maker_lock);
+
+	if (!--kx_lru_maker_users)
+		kmem_cache_destroy(kx_lru_maker);
 }
 
 #ifdef CONFIG_MEMCG
@@ -497,8 +510,7 @@ int kx_lru_get_charged(struct page *page, struct list_lru *const *lists, size_t 
 		return 0;
 	if (!kx_lru_is_known(objcg, lists[nr_lists - 1])) {
 		for (i = 0; i < nr_lists; i++) {
-			void *obj = kx_lru_maker ?
-				kmem_cache_alloc_lru(kx_lru_maker, lists[i], GFP_KERNEL) : NULL;
+			void *obj = kmem_cache_alloc_lru(kx_lru_maker, lists[i], GFP_KERNEL);
 
 			if (!obj)
 				return -ENOMEM;

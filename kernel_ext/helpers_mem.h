@@ -100,8 +100,8 @@ unsigned long kx_totalram_pages(void);
 bool kx_may_block(gfp_t gfp);
 long kx_memcg_swap_pages(struct mem_cgroup *memcg);
 extern const unsigned int KX_SHRINKER_FLAGS;
-int kx_lru_maker_create(void);
-void kx_lru_maker_destroy(void);
+int kx_lru_maker_get(void);
+void kx_lru_maker_put(void);
 int kx_lru_get_charged(struct page *page, struct list_lru *const *lists, size_t nr_lists,
 		       struct obj_cgroup **charged);
 void kx_lru_put_charged(struct obj_cgroup *charged);

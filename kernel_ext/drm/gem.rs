@@ -28,7 +28,7 @@ use kernel::{
 pub(in crate::kernel_ext) use self::backing::stable_segments;
 pub(crate) use self::{
     backing::{Pinned, Segments},
-    lru::{Busy, ListMaker, Lru},
+    lru::{Busy, Lru},
     object::{Locked, Object, Resv},
     prime::DmaBufOps,
 };

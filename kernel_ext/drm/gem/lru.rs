@@ -51,6 +51,8 @@ const SAMPLE: c_ulong = 64;
 pub(crate) struct Lru<T: DriverObject> {
     #[pin]
     lru: Opaque<bindings::list_lru>,
+    /// For the objects in it, which keep their device, and with it the list.
+    _maker: ListMaker,
     _objects: PhantomData<fn(&Object<T>)>,
 }
 
@@ -66,6 +68,7 @@ impl<T: DriverObject> Lru<T> {
     /// An empty list that `shrinker` scans. `ENOMEM`.
     pub(crate) fn new<S>(shrinker: &Unregistered<S>) -> impl PinInit<Self, Error> + '_ {
         try_pin_init!(Self {
+            _maker: ListMaker::new()?,
             lru <- Opaque::try_ffi_init(|slot: *mut bindings::list_lru| {
                 // SAFETY: The slot is valid for the list, and pinned. The function wants the key
                 // of lockdep to be set before, which is null here.
@@ -355,8 +358,8 @@ impl<T: DriverObject> Locked<'_, T> {
         if matches!(place, Place::Unknown) {
             let lists = T::lists(self.dev()).map(|list| list.lru.get());
             let mut charged = null_mut();
-            // SAFETY: The lists are initialised, and the caller promises that the page is valid
-            // and stays charged.
+            // SAFETY: The lists are initialised, with what they are made with, and the caller
+            // promises that the page is valid and stays charged.
             to_result(unsafe {
                 bindings::kx_lru_get_charged(page, lists.as_ptr(), lists.len(), &mut charged)
             })?;
@@ -410,21 +413,26 @@ impl<T: DriverObject> Object<T> {
 }
 
 /// What the lists of a cgroup are made with, which modules cannot do in another way than by an
-/// allocation that is charged to it. In the module's data: it outlives all objects.
-pub(crate) struct ListMaker(());
+/// allocation that is charged to it. All lists share one.
+///
+/// # Invariants
+///
+/// Comes with a reference on `kx_lru_maker`.
+struct ListMaker(());
 
 impl ListMaker {
-    /// There is one at a time: `EBUSY`. `ENOMEM`.
-    pub(crate) fn new() -> Result<Self> {
+    /// `ENOMEM`.
+    fn new() -> Result<Self> {
         // SAFETY: The function may be called at any time.
-        to_result(unsafe { bindings::kx_lru_maker_create() })?;
+        to_result(unsafe { bindings::kx_lru_maker_get() })?;
+        // INVARIANT: Taken above.
         Ok(Self(()))
     }
 }
 
 impl Drop for ListMaker {
     fn drop(&mut self) {
-        // SAFETY: Made in `new()`. Objects keep the module loaded, and none is left.
-        unsafe { bindings::kx_lru_maker_destroy() };
+        // SAFETY: Gives up the reference.
+        unsafe { bindings::kx_lru_maker_put() };
     }
 }
