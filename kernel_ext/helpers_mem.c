@@ -8,6 +8,7 @@
 #include <linux/dma-mapping.h>
 #include <linux/dma-resv.h>
 #include <linux/gfp.h>
+#include <linux/huge_mm.h>
 #include <linux/io-pgtable.h>
 #include <linux/iosys-map.h>
 #include <linux/kmemleak.h>
@@ -15,10 +16,8 @@
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
-#include <linux/huge_mm.h>
 #include <linux/pagemap.h>
 #include <linux/sched/mm.h>
-#include <linux/sched/signal.h>
 #include <linux/shmem_fs.h>
 #include <linux/shrinker.h>
 #include <linux/sizes.h>
@@ -137,11 +136,6 @@ void kx_drm_vma_node_unmap(struct drm_gem_object *obj)
 	drm_vma_node_unmap(&obj->vma_node, obj->dev->anon_inode->i_mapping);
 }
 
-int kx_mutex_trylock(struct mutex *lock)
-{
-	return mutex_trylock(lock);
-}
-
 int kx_drm_gem_huge_mnt_create(struct drm_device *dev)
 {
 	int ret = drm_gem_huge_mnt_create(dev, "within_size");
@@ -157,6 +151,20 @@ int kx_drm_gem_huge_mnt_create(struct drm_device *dev)
 		dev->huge_mnt = NULL;
 #endif
 	return ret;
+}
+
+unsigned long kx_gem_nr_cached_pages(struct drm_gem_object *obj)
+{
+	return obj->filp ? obj->filp->f_mapping->nrpages : 0;
+}
+
+long kx_gem_reclaim_range(struct drm_gem_object *obj, pgoff_t start, pgoff_t end)
+{
+#ifdef PANTHOR_HAS_SHMEM_RECLAIM
+	if (obj->filp)
+		return shmem_reclaim_range(obj->filp->f_mapping, start, end);
+#endif
+	return 0;
 }
 
 struct sg_table *kx_drm_gem_map_pages(struct drm_gem_object *obj, struct page **pages)
@@ -407,21 +415,18 @@ void kx_list_move_tail(struct list_head *entry, struct list_head *head)
 	list_move_tail(entry, head);
 }
 
-unsigned long kx_totalram_pages(void)
-{
-	return totalram_pages();
-}
-
-long kx_get_nr_swap_pages(void)
-{
-	return get_nr_swap_pages();
-}
+const unsigned int KX_SHRINKER_FLAGS = SHRINKER_MEMCG_AWARE | SHRINKER_NUMA_AWARE;
 
 bool kx_may_block(gfp_t gfp)
 {
 	if (gfp & __GFP_DIRECT_RECLAIM)
 		return true;
 	return (gfp & __GFP_KSWAPD_RECLAIM) && current_is_kswapd();
+}
+
+long kx_get_nr_swap_pages(void)
+{
+	return get_nr_swap_pages();
 }
 
 /*
@@ -442,7 +447,20 @@ long kx_memcg_swap_pages(struct mem_cgroup *memcg)
 	return free;
 }
 
-const unsigned int KX_SHRINKER_FLAGS = SHRINKER_MEMCG_AWARE | SHRINKER_NUMA_AWARE;
+unsigned long kx_totalram_pages(void)
+{
+	return totalram_pages();
+}
+
+void kx_fs_reclaim_acquire(void)
+{
+	fs_reclaim_acquire(GFP_KERNEL);
+}
+
+void kx_fs_reclaim_release(void)
+{
+	fs_reclaim_release(GFP_KERNEL);
+}
 
 /*
  * What is allocated from it is charged to a cgroup, which then gets its place in a list. It is
@@ -584,53 +602,4 @@ void kx_list_lru_rotate_and_unlock(struct list_head *entry, struct list_lru_one 
 {
 	list_move_tail(entry, &list->list);
 	spin_unlock(&list->lock);
-}
-
-unsigned long kx_gem_nr_cached_pages(struct drm_gem_object *obj)
-{
-	return obj->filp ? obj->filp->f_mapping->nrpages : 0;
-}
-
-long kx_gem_reclaim_range(struct drm_gem_object *obj, pgoff_t start, pgoff_t end)
-{
-#ifdef PANTHOR_HAS_SHMEM_RECLAIM
-	if (obj->filp)
-		return shmem_reclaim_range(obj->filp->f_mapping, start, end);
-#endif
-	return 0;
-}
-
-bool kx_fatal_signal_pending(void)
-{
-	return fatal_signal_pending(current);
-}
-
-void kx_cond_resched(void)
-{
-	cond_resched();
-}
-
-void kx_fs_reclaim_acquire(void)
-{
-	fs_reclaim_acquire(GFP_KERNEL);
-}
-
-void kx_fs_reclaim_release(void)
-{
-	fs_reclaim_release(GFP_KERNEL);
-}
-
-void kx_current_group_comm(char *buf)
-{
-	get_task_comm(*(char (*)[TASK_COMM_LEN])buf, current->group_leader);
-}
-
-pid_t kx_current_tgid(void)
-{
-	return task_tgid_nr(current);
-}
-
-u64 kx_current_task_size(void)
-{
-	return TASK_SIZE_OF(current);
 }

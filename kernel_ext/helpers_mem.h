@@ -26,9 +26,9 @@ struct obj_cgroup;
 struct sg_table;
 struct vm_fault;
 
+/* dma-resv */
 extern const u32 KX_DRM_EXEC_FLAGS;
 
-/* dma-resv */
 int kx_dma_resv_lock(struct dma_resv *resv);
 int kx_dma_resv_lock_interruptible(struct dma_resv *resv);
 bool kx_dma_resv_trylock(struct dma_resv *resv);
@@ -47,8 +47,9 @@ bool kx_drm_gem_object_get_unless_zero(struct drm_gem_object *obj);
 bool kx_drm_gpuvm_get_unless_zero(struct drm_gpuvm *vm);
 void kx_drm_gem_mapping_init(struct drm_gem_object *obj);
 void kx_drm_vma_node_unmap(struct drm_gem_object *obj);
-int kx_mutex_trylock(struct mutex *lock);
 int kx_drm_gem_huge_mnt_create(struct drm_device *dev);
+unsigned long kx_gem_nr_cached_pages(struct drm_gem_object *obj);
+long kx_gem_reclaim_range(struct drm_gem_object *obj, pgoff_t start, pgoff_t end);
 
 /* DMA */
 struct sg_table *kx_drm_gem_map_pages(struct drm_gem_object *obj, struct page **pages);
@@ -91,15 +92,20 @@ size_t kx_io_pgtable_unmap(struct io_pgtable_ops *ops, unsigned long iova, size_
 unsigned int kx_io_pgtable_missing(struct io_pgtable_ops *ops, unsigned long iova);
 bool kx_io_pgtable_is_block(struct io_pgtable_ops *ops, unsigned long iova);
 
+/* Lists */
 void kx_list_move(struct list_head *entry, struct list_head *head);
 void kx_list_move_tail(struct list_head *entry, struct list_head *head);
 
-/* Reclaim */
-long kx_get_nr_swap_pages(void);
-unsigned long kx_totalram_pages(void);
-bool kx_may_block(gfp_t gfp);
-long kx_memcg_swap_pages(struct mem_cgroup *memcg);
+/* Reclaim and swap */
 extern const unsigned int KX_SHRINKER_FLAGS;
+bool kx_may_block(gfp_t gfp);
+long kx_get_nr_swap_pages(void);
+long kx_memcg_swap_pages(struct mem_cgroup *memcg);
+unsigned long kx_totalram_pages(void);
+void kx_fs_reclaim_acquire(void);
+void kx_fs_reclaim_release(void);
+
+/* Lists of objects by memory cgroup */
 int kx_lru_maker_get(void);
 void kx_lru_maker_put(void);
 int kx_lru_get_charged(struct page *page, struct list_lru *const *lists, size_t nr_lists,
@@ -112,16 +118,5 @@ void kx_list_lru_walk(struct list_lru *lru, list_lru_walk_cb callback, void *arg
 		      unsigned long nr_to_walk);
 void kx_list_lru_unlock(struct list_lru_one *list);
 void kx_list_lru_rotate_and_unlock(struct list_head *entry, struct list_lru_one *list);
-unsigned long kx_gem_nr_cached_pages(struct drm_gem_object *obj);
-long kx_gem_reclaim_range(struct drm_gem_object *obj, pgoff_t start, pgoff_t end);
-bool kx_fatal_signal_pending(void);
-void kx_fs_reclaim_acquire(void);
-void kx_fs_reclaim_release(void);
-
-/* Tasks */
-void kx_cond_resched(void);
-void kx_current_group_comm(char *buf);
-pid_t kx_current_tgid(void);
-u64 kx_current_task_size(void);
 
 #endif /* __KERNEL_EXT_HELPERS_MEM_H__ */
