@@ -8,6 +8,7 @@ use crate::{
         drm::{driver::MmapKind, print::drm_print, Printer},
         mm_vma::MmapRequest,
         task::in_compat_syscall,
+        uapi,
     },
     panthor_gem::ObjectSet,
     panthor_mmu::VmPool,
@@ -20,7 +21,6 @@ use kernel::{
         atomic::{Atomic, Relaxed},
         Arc,
     },
-    uapi,
 };
 
 /// Offset of the user MMIO area for a process with 32-bit file offsets, in bytes.

@@ -4,7 +4,7 @@
 //! GPU_CONTROL: identity, power of the L2 cache, cache flushes, soft reset, counters.
 
 use crate::{
-    kernel_ext::completion::Completion,
+    kernel_ext::{completion::Completion, uapi},
     panthor_irq::{IrqBlock, IrqSource},
     panthor_regs::{
         gpu_control::*,
@@ -16,7 +16,6 @@ use kernel::{
     device, new_mutex, new_spinlock,
     prelude::*,
     sync::{aref::ARef, Arc, Mutex, SpinLock},
-    uapi,
 };
 
 /// What the GPU is, as user space can ask for it.

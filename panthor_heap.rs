@@ -6,8 +6,8 @@
 //! Without groups nothing could use a heap, and there are none yet: the calls answer as they do
 //! for a VM, or a heap, that is not there.
 
-use crate::{panthor_uapi::check_zero, PanthorDevice, PanthorDrmFile};
-use kernel::{prelude::*, uapi};
+use crate::{kernel_ext::uapi, panthor_uapi::check_zero, PanthorDevice, PanthorDrmFile};
+use kernel::prelude::*;
 
 /// `DRM_IOCTL_PANTHOR_TILER_HEAP_CREATE`
 pub(crate) fn tiler_heap_create(

@@ -7,12 +7,13 @@ use crate::{
     kernel_ext::{
         clock::{local_clock, system_counter_freq, Timespec},
         uaccess::{read_struct, write_struct, Versioned},
+        uapi,
     },
     panthor_sched::allowed_priorities,
     PanthorDevice, PanthorDrmFile,
 };
 use core::mem::size_of;
-use kernel::{interrupt::local_interrupt_disable, prelude::*, uapi};
+use kernel::{interrupt::local_interrupt_disable, prelude::*};
 
 /// Sizes of the pages that translation tables can hold, as a bitmap: 4 KiB and 2 MiB.
 pub(crate) const PAGE_SIZES: u64 = 0x20_1000;

@@ -8,11 +8,14 @@
 //! not there.
 
 use crate::{
-    kernel_ext::task::{capable, Capability},
+    kernel_ext::{
+        task::{capable, Capability},
+        uapi,
+    },
     panthor_uapi::{check_zero, read_array},
     PanthorDevice, PanthorDrmFile,
 };
-use kernel::{prelude::*, uapi};
+use kernel::prelude::*;
 
 /// Most queues that a group can be asked to have.
 const MAX_QUEUES: u32 = 32;

@@ -3,9 +3,12 @@
 
 //! The versions of the structures of the user space interface.
 
-use crate::kernel_ext::uaccess::{self, Array, ArrayAt, Versioned};
+use crate::kernel_ext::{
+    uaccess::{self, Array, ArrayAt, Versioned},
+    uapi::*,
+};
 use core::mem::{offset_of, size_of};
-use kernel::{error::code::EINVAL, prelude::*, uapi::*};
+use kernel::{error::code::EINVAL, prelude::*};
 
 /// States the last field that the first version of a structure had.
 macro_rules! versioned {

@@ -11,7 +11,6 @@
 #include <drm/drm_file.h>
 #include <drm/drm_ioctl.h>
 #include <drm/drm_print.h>
-#include <uapi/drm/panthor_drm.h>
 
 #include "helpers.h"
 #include "helpers_mem.h"

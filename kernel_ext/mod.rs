@@ -27,4 +27,4 @@ pub(crate) mod task;
 pub(crate) mod test_fence;
 pub(crate) mod trace;
 pub(crate) mod uaccess;
-mod uapi;
+pub(crate) mod uapi;

@@ -14,39 +14,20 @@ use kernel::{
     prelude::*,
     uaccess::{UserPtr, UserSlice},
 };
+use zerocopy::Immutable;
 
-/// Plain data, as it is exchanged with user space.
-///
-/// # Safety
-///
-/// The type has no padding, no pointers and no interior mutability, and every bit pattern is a
-/// valid value.
+/// Plain data, as it is exchanged with user space: no padding, no pointers, no interior mutability,
+/// and every bit pattern is a valid value.
 ///
 /// Those of the uAPI are in [`super::uapi`].
-pub(crate) unsafe trait Pod: Copy + 'static {}
+pub(crate) trait Pod: FromBytes + IntoBytes + Immutable + Copy + 'static {}
+
+impl<T: FromBytes + IntoBytes + Immutable + Copy + 'static> Pod for T {}
 
 /// A structure of which there may be several versions.
 pub(crate) trait Versioned: Pod {
     /// The size of the first version.
     const MIN_SIZE: usize;
-}
-
-/// The bytes of a structure.
-fn as_bytes<T: Pod>(value: &T) -> &[u8] {
-    // SAFETY: `Pod` types have no padding.
-    unsafe { core::slice::from_raw_parts(core::ptr::from_ref(value).cast(), size_of::<T>()) }
-}
-
-/// The bytes of a structure, to be changed.
-fn as_bytes_mut<T: Pod>(value: &mut T) -> &mut [u8] {
-    // SAFETY: `Pod` types have no padding, and all bit patterns are valid.
-    unsafe { core::slice::from_raw_parts_mut(core::ptr::from_mut(value).cast(), size_of::<T>()) }
-}
-
-/// A structure of zeros.
-fn zeroed<T: Pod>() -> T {
-    // SAFETY: All bit patterns are valid for a `Pod`.
-    unsafe { core::mem::zeroed() }
 }
 
 /// Memory that structures are exchanged in. All methods fail with `EFAULT` where there is none.
@@ -107,7 +88,7 @@ impl Memory for UserMemory {
 ///
 /// `E2BIG` if it uses a part that we do not know.
 pub(crate) fn read_struct_from<T: Pod>(mem: &impl Memory, from: u64, size: usize) -> Result<T> {
-    let mut value = zeroed::<T>();
+    let mut value = T::new_zeroed();
     let known = size.min(size_of::<T>());
 
     if let Some(rest) = size.checked_sub(known).filter(|rest| *rest != 0) {
@@ -118,7 +99,7 @@ pub(crate) fn read_struct_from<T: Pod>(mem: &impl Memory, from: u64, size: usize
         }
     }
 
-    let bytes = as_bytes_mut(&mut value).get_mut(..known).ok_or(EINVAL)?;
+    let bytes = value.as_mut_bytes().get_mut(..known).ok_or(EINVAL)?;
     mem.read(from, bytes)?;
     Ok(value)
 }
@@ -138,7 +119,7 @@ pub(crate) fn write_struct_to<T: Versioned>(
     }
 
     let known = size.min(size_of::<T>());
-    mem.write(to, as_bytes(value).get(..known).ok_or(EINVAL)?)?;
+    mem.write(to, value.as_bytes().get(..known).ok_or(EINVAL)?)?;
 
     match size.checked_sub(known) {
         None | Some(0) => Ok(()),
@@ -184,7 +165,7 @@ pub(crate) struct ArrayAt {
 /// uses a part that we do not know.
 pub(crate) fn read_array_from<T: Versioned>(mem: &impl Memory, array: ArrayAt) -> Result<Array<T>> {
     if array.count == 0 {
-        return Ok(Array::Few([zeroed(); FEW], 0));
+        return Ok(Array::Few([T::new_zeroed(); FEW], 0));
     }
 
     // CAST: From 32 bits, which an address has at least.
@@ -199,7 +180,7 @@ pub(crate) fn read_array_from<T: Versioned>(mem: &impl Memory, array: ArrayAt) -
             .wrapping_add((i as u64).wrapping_mul(stride as u64))
     };
     if count <= FEW {
-        let mut values = [zeroed(); FEW];
+        let mut values = [T::new_zeroed(); FEW];
         for (i, value) in values.iter_mut().take(count).enumerate() {
             *value = read_struct_from(mem, at(i), stride)?;
         }

@@ -12,6 +12,7 @@ use crate::{
         },
         mutex::lock_interruptible,
         registry::Registry,
+        uapi,
     },
     panthor_file::PanthorFile,
     panthor_mmu::Space,
@@ -22,7 +23,6 @@ use kernel::{
     page::PAGE_SIZE,
     prelude::*,
     sync::{aref::ARef, atomic::Atomic, Arc, ArcBorrow, Mutex, MutexGuard},
-    uapi,
 };
 
 /// Where a buffer comes from.

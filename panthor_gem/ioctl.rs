@@ -5,10 +5,11 @@
 
 use super::{label::Label, Bo, BoKind, PanthorBo};
 use crate::{
+    kernel_ext::uapi,
     panthor_uapi::{check_zero, read_array},
     PanthorDevice, PanthorDrmFile,
 };
-use kernel::{prelude::*, uapi};
+use kernel::prelude::*;
 
 /// The CPU never maps the buffer.
 const NO_MMAP: u32 = uapi::drm_panthor_bo_flags_DRM_PANTHOR_BO_NO_MMAP;

@@ -8,11 +8,12 @@ use crate::{
     kernel_ext::{
         drm::{gem::Pinned, gpuvm::MapRequest},
         io_pgtable::PAGE,
+        uapi,
     },
     panthor_gem::Bo,
     PanthorDrmFile,
 };
-use kernel::{prelude::*, sync::aref::ARef, uapi};
+use kernel::{prelude::*, sync::aref::ARef};
 
 const TYPE_MASK: u32 = uapi::drm_panthor_vm_bind_op_flags_DRM_PANTHOR_VM_BIND_OP_TYPE_MASK as u32;
 const TYPE_MAP: u32 = uapi::drm_panthor_vm_bind_op_flags_DRM_PANTHOR_VM_BIND_OP_TYPE_MAP as u32;

@@ -5,11 +5,11 @@
 
 use super::{bind::BindOp, vm::VmStatus};
 use crate::{
-    kernel_ext::task::fatal_signal_pending,
+    kernel_ext::{task::fatal_signal_pending, uapi},
     panthor_uapi::{check_zero, read_array},
     PanthorDevice, PanthorDrmFile,
 };
-use kernel::{prelude::*, uapi};
+use kernel::prelude::*;
 
 /// `DRM_IOCTL_PANTHOR_VM_CREATE`
 pub(crate) fn vm_create(

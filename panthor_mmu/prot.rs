@@ -3,8 +3,8 @@
 
 //! How the GPU may use a mapping: the flags of VM_BIND.
 
-use crate::kernel_ext::io_pgtable;
-use kernel::{prelude::*, uapi};
+use crate::kernel_ext::{io_pgtable, uapi};
+use kernel::prelude::*;
 
 const READONLY: u32 = uapi::drm_panthor_vm_bind_op_flags_DRM_PANTHOR_VM_BIND_OP_MAP_READONLY as u32;
 const NOEXEC: u32 = uapi::drm_panthor_vm_bind_op_flags_DRM_PANTHOR_VM_BIND_OP_MAP_NOEXEC as u32;

@@ -48,11 +48,11 @@ macro_rules! table {
 
             impl $crate::kernel_ext::drm::ioctl::Ioctl<$driver> for Call {
                 const NR: u32 = {
-                    use kernel::uapi::*;
+                    use $crate::kernel_ext::uapi::*;
                     kernel::macros::concat_idents!($id, $cmd)
                 };
                 const NAME: &'static CStr = kernel::c_str!(core::stringify!($cmd));
-                type Args = kernel::uapi::$args;
+                type Args = $crate::kernel_ext::uapi::$args;
 
                 fn run(
                     dev: &$crate::kernel_ext::drm::Device<$driver>,

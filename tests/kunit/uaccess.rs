@@ -6,14 +6,12 @@ use kernel::prelude::*;
 
 #[kunit_tests(panthor_uaccess)]
 mod tests {
-    use crate::kernel_ext::uaccess::{
-        read_array_from, read_struct_from, write_struct_to, ArrayAt, Memory, Versioned,
+    use crate::kernel_ext::{
+        uaccess::{read_array_from, read_struct_from, write_struct_to, ArrayAt, Memory, Versioned},
+        uapi::{self, drm_panthor_gpu_info, drm_panthor_mmu_info, drm_panthor_sync_op},
     };
     use core::cell::RefCell;
-    use kernel::{
-        prelude::*,
-        uapi::{drm_panthor_gpu_info, drm_panthor_mmu_info, drm_panthor_sync_op},
-    };
+    use kernel::prelude::*;
 
     /// Where the memory of the tests starts; below and above there is none.
     const BASE: u64 = 0x1000;
@@ -73,13 +71,13 @@ mod tests {
         assert_eq!(drm_panthor_gpu_info::MIN_SIZE, 96);
         assert_eq!(core::mem::size_of::<drm_panthor_gpu_info>(), 112);
         assert_eq!(drm_panthor_sync_op::MIN_SIZE, 16);
-        assert_eq!(kernel::uapi::drm_panthor_timestamp_info::MIN_SIZE, 16);
-        assert_eq!(kernel::uapi::drm_panthor_csif_info::MIN_SIZE, 24);
-        assert_eq!(kernel::uapi::drm_panthor_vm_bind_op::MIN_SIZE, 48);
-        assert_eq!(kernel::uapi::drm_panthor_queue_submit::MIN_SIZE, 40);
-        assert_eq!(kernel::uapi::drm_panthor_queue_create::MIN_SIZE, 8);
-        assert_eq!(kernel::uapi::drm_panthor_bo_sync_op::MIN_SIZE, 24);
-        assert_eq!(kernel::uapi::drm_panthor_group_priorities_info::MIN_SIZE, 4);
+        assert_eq!(uapi::drm_panthor_timestamp_info::MIN_SIZE, 16);
+        assert_eq!(uapi::drm_panthor_csif_info::MIN_SIZE, 24);
+        assert_eq!(uapi::drm_panthor_vm_bind_op::MIN_SIZE, 48);
+        assert_eq!(uapi::drm_panthor_queue_submit::MIN_SIZE, 40);
+        assert_eq!(uapi::drm_panthor_queue_create::MIN_SIZE, 8);
+        assert_eq!(uapi::drm_panthor_bo_sync_op::MIN_SIZE, 24);
+        assert_eq!(uapi::drm_panthor_group_priorities_info::MIN_SIZE, 4);
     }
 
     #[test]
