@@ -334,10 +334,10 @@ impl<T: DriverObject> Object<T> {
         self.exported.load(Relaxed)
     }
 
-    /// The global name of the object (`DRM_IOCTL_GEM_FLINK`), or zero.
+    /// The global name of the object (`DRM_IOCTL_GEM_FLINK`), or zero. It may get one meanwhile.
     pub(crate) fn global_name(&self) -> c_int {
-        // SAFETY: As above.
-        unsafe { (*self.as_raw()).name }
+        // SAFETY: The object is initialised. The name is written under a lock that is not ours.
+        unsafe { (&raw const (*self.as_raw()).name).read_volatile() }
     }
 
     /// The number of references; for people to look at.
