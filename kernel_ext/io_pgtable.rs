@@ -156,7 +156,7 @@ impl PageTable {
 
     /// The memory attributes that entries refer to, as a CPU has them in `MAIR_ELx`.
     pub(crate) fn mair(&self) -> u64 {
-        // SAFETY: As above.
+        // SAFETY: `ops` is valid.
         unsafe { bindings::kx_io_pgtable_arm_s1_mair(self.ops.as_ptr()) }
     }
 

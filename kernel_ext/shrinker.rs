@@ -221,7 +221,7 @@ unsafe extern "C" fn scan_callback<T: Shrink>(
     shrinker: *mut bindings::shrinker,
     sc: *mut bindings::shrink_control,
 ) -> c_ulong {
-    // SAFETY: As above.
+    // SAFETY: The private data is valid while the shrinker is registered.
     let (data, control) = unsafe { (&*(*shrinker).private_data.cast::<T>(), control(sc)) };
     match data.scan(control) {
         Scanned::Freed(count) => number(count),

@@ -372,7 +372,7 @@ impl<T: DriverObject> Locked<'_, T> {
     /// its place if it is there.
     pub(crate) fn move_to_list(&self, to: Option<usize>) {
         let node = self.listed.node.get();
-        // SAFETY: As above.
+        // SAFETY: The reservation lock is held, under which alone the place changes.
         let place = unsafe { &mut *self.listed.place.get() };
         if place.number() == to {
             return;

@@ -542,7 +542,7 @@ impl<T: DriverObject> Object<T> {
         obj: *mut bindings::drm_gem_object,
         file: *mut bindings::drm_file,
     ) {
-        // SAFETY: As above.
+        // SAFETY: The DRM core passes a live object of ours and a file of its device.
         let (this, file) = unsafe { (Self::from_raw(obj), File::<DriverOf<T>>::from_raw(file)) };
         T::close(this, file.driver());
     }

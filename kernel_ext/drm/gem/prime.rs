@@ -101,7 +101,8 @@ unsafe extern "C" fn unmap_callback(
     sgt: *mut bindings::sg_table,
     dir: bindings::dma_data_direction,
 ) {
-    // SAFETY: As above.
+    // SAFETY: The dma-buf core passes a valid attachment and what `map_callback()` returned for it,
+    // with the reservation lock held.
     unsafe {
         (*attach).priv_ = core::ptr::null_mut();
         bindings::drm_gem_unmap_dma_buf(attach, sgt, dir);
@@ -138,13 +139,13 @@ unsafe extern "C" fn end_cpu_access_callback<T: DriverObject>(
     buf: *mut bindings::dma_buf,
     dir: bindings::dma_data_direction,
 ) -> c_int {
-    // SAFETY: As above.
+    // SAFETY: The private data of an export is its object, which the dma-buf keeps alive.
     let this = unsafe { Object::<T>::from_raw((*buf).priv_.cast()) };
     let locked = this.lock();
     // SAFETY: The reservation lock is held.
     unsafe { bindings::kx_dma_buf_sync_attachments_for_device(buf, dir) };
     if let Some(sgt) = locked.own_table() {
-        // SAFETY: As above.
+        // SAFETY: The table is the mapping of the object, kept by the reservation lock.
         unsafe { bindings::kx_drm_gem_sync_for_device(this.as_raw(), sgt.as_ptr(), dir) };
     }
     0
@@ -275,7 +276,7 @@ pub(super) unsafe extern "C" fn pin_callback<T: DriverObject>(
 pub(super) unsafe extern "C" fn unpin_callback<T: DriverObject>(
     obj: *mut bindings::drm_gem_object,
 ) {
-    // SAFETY: As above.
+    // SAFETY: The GEM core passes a live object of ours and holds its reservation lock.
     let locked = unsafe { Locked::new(Object::<T>::from_raw(obj)) };
     if !locked.is_imported() {
         locked.unpin_pages();
@@ -333,10 +334,10 @@ pub(super) unsafe extern "C" fn vunmap_callback<T: DriverObject>(
     obj: *mut bindings::drm_gem_object,
     map: *mut bindings::iosys_map,
 ) {
-    // SAFETY: As above.
+    // SAFETY: The GEM core passes a live object of ours and holds its reservation lock.
     let locked = unsafe { Locked::new(Object::<T>::from_raw(obj)) };
     if locked.is_imported() {
-        // SAFETY: As above; `map` is what the mapping returned.
+        // SAFETY: An imported object has an attachment; `map` is what the mapping returned.
         unsafe { bindings::dma_buf_vunmap((*(*obj).import_attach).dmabuf, map) };
     } else {
         locked.vunmap();
