@@ -333,6 +333,8 @@ impl<T: DriverGpuVm> GpuVm<T> {
     }
 
     /// Takes the operation lock, with all that an operation needs in `prealloc`, which is empty.
+    // Each has two callers, and more arguments than a call is worth.
+    #[inline(always)]
     fn lock_with(
         &self,
         prealloc: &mut Prealloc<T>,
@@ -368,6 +370,8 @@ impl<T: DriverGpuVm> GpuVm<T> {
         demand
     }
 
+    // See `lock_with()`.
+    #[inline(always)]
     fn run(
         &self,
         mut owned: Guard<'_, Owned<T>, MutexBackend>,
