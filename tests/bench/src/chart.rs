@@ -77,7 +77,7 @@ pub fn calls(r: &Results) -> String {
     for (i, c) in r.calls.iter().enumerate() {
         let row = i as f64 + 0.5;
         let (_, y) = a.at(0.0, row);
-        s.text(a.left - 8.0, y + 4.0, END, &c.name);
+        s.text(a.left - 8.0, y + 4.0, END, c.name);
         for (ratio, dy, colour) in [(&c.instructions, -8.0, BLUE), (&c.time, 8.0, ORANGE)] {
             let x = |v: f64| a.at(v.min(a.x.1), row).0;
             let bar = format!(r#"fill="{colour}" fill-opacity="0.35""#);

@@ -93,7 +93,7 @@ pub fn targets(r: &Results) -> String {
                 Target::Most(t) => format!("at most {}", short(t)),
                 Target::Least(t) => format!("at least {}", short(t)),
             },
-            f.why.iter().map(|w| format!(" ({w})")).collect::<String>()
+            f.why.as_ref().map_or(String::new(), |w| format!(" ({w})"))
         );
     }
     s
