@@ -2,7 +2,7 @@
 //! Counts what QEMU executes, by function and by kind: `bench-profile RUN KALLSYMS [WITH]`; see `profile`.
 
 use bench::insn::{Kind, KINDS};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -68,6 +68,9 @@ struct Counts<'a> {
     functions: HashMap<&'a str, (u64, u64)>,
     /// Instructions, by kind.
     kinds: HashMap<Kind, u64>,
+    /// Pages of code that they are in, of one call; and the sum of their numbers, of several.
+    pages: HashSet<u64>,
+    page_count: usize,
 }
 
 impl<'a> Counts<'a> {
@@ -77,6 +80,7 @@ impl<'a> Counts<'a> {
             let e = self.functions.entry(n).or_default();
             (e.0, e.1) = (e.0 + a, e.1 + b);
         }
+        self.page_count += other.pages.drain().count();
         for (k, n) in other.kinds.drain() {
             *self.kinds.entry(k).or_default() += n;
         }
@@ -111,6 +115,7 @@ fn count<'a>(symbols: &'a Symbols, log: impl BufRead, with: &str) -> (usize, Cou
             one = Counts::default();
             whole = true;
         }
+        one.pages.insert(pc >> 12);
         let e = one.functions.entry(name).or_default();
         (e.0, e.1) = (e.0 + 1, e.1 + u64::from(entry));
     }
@@ -161,6 +166,10 @@ fn main() -> Res<()> {
     println!(
         "{:.1} instructions in each of {calls} system calls",
         all as f64 / n
+    );
+    println!(
+        "{:.1} pages of code, of 4 KiB each",
+        sum.page_count as f64 / n
     );
     println!("{:>9}  kind", "executed");
     for kind in KINDS {
@@ -217,6 +226,7 @@ mod tests {
         assert_eq!(n, 1);
         assert_eq!(sum.kinds[&Kind::Indirect], 1);
         assert_eq!(sum.kinds[&Kind::Other], 1);
+        assert_eq!(sum.page_count, 2);
     }
 
     #[test]

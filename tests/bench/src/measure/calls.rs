@@ -76,6 +76,27 @@ fn pairs(
     Ok((a, b))
 }
 
+/// A buffer with its memory, mapped nowhere. All of what can be in huge pages is: which ones are free is
+/// chance, and a mapping of small ones is another measurement.
+fn in_huge_pages(dev: &Dev, vm: u32, size: u64) -> Res<u32> {
+    const TRIES: u32 = 20;
+    for _ in 0..TRIES {
+        let before = proc::vmstat("thp_file_alloc");
+        let bo = dev.bo(size, BO_WB_MMAP, vm)?;
+        // Brings its memory in, which stays while the buffer is there.
+        dev.map(vm, bo, 0, VA, size)?;
+        dev.unmap(vm, VA, size)?;
+        if proc::vmstat("thp_file_alloc") - before >= size / (2 * M) {
+            return Ok(bo);
+        }
+        dev.close(bo)?;
+        let _ = sys::write_once("/proc/sys/vm/compact_memory", b"1");
+    }
+    Err(Fail::Fail(format!(
+        "no {size} bytes in huge pages after {TRIES} tries"
+    )))
+}
+
 fn bind(round: &Round<'_>) -> Res {
     let dev = Dev::open()?;
     let vm = dev.vm()?;
@@ -84,10 +105,7 @@ fn bind(round: &Round<'_>) -> Res {
         ("2m", 2 * M, 1000),
         ("64m", 64 * M, 60),
     ] {
-        let bo = dev.bo(size, BO_WB_MMAP, vm)?;
-        // Brings its memory in, which stays while the buffer is there.
-        dev.map(vm, bo, 0, VA, size)?;
-        dev.unmap(vm, VA, size)?;
+        let bo = in_huge_pages(&dev, vm, size)?;
         let map = || dev.map(vm, bo, 0, VA, size);
         let unmap = || dev.unmap(vm, VA, size);
         round.series(
