@@ -54,6 +54,9 @@ pub(crate) struct PanthorDriver;
 /// A DRM device of this driver.
 pub(crate) type PanthorDevice = drm::Device<PanthorDriver>;
 
+/// The same, in a section in which it is not unplugged.
+pub(crate) type PanthorBound<'a> = drm::Enter<'a, PanthorDriver>;
+
 /// An open file of a device of this driver.
 pub(crate) type PanthorDrmFile = drm::File<PanthorDriver>;
 

@@ -33,24 +33,27 @@
 
 #include "helpers_mem.h"
 
+/* What each fault and each VM_BIND calls stands together, in as few pages as can be. */
+#define KX_FAST __section(".text.kx_fast")
+
 const u32 KX_DRM_EXEC_FLAGS = DRM_EXEC_INTERRUPTIBLE_WAIT | DRM_EXEC_IGNORE_DUPLICATES;
 
-int kx_dma_resv_lock(struct dma_resv *resv)
+KX_FAST int kx_dma_resv_lock(struct dma_resv *resv)
 {
 	return dma_resv_lock(resv, NULL);
 }
 
-int kx_dma_resv_lock_interruptible(struct dma_resv *resv)
+KX_FAST int kx_dma_resv_lock_interruptible(struct dma_resv *resv)
 {
 	return dma_resv_lock_interruptible(resv, NULL);
 }
 
-bool kx_dma_resv_trylock(struct dma_resv *resv)
+KX_FAST bool kx_dma_resv_trylock(struct dma_resv *resv)
 {
 	return dma_resv_trylock(resv);
 }
 
-void kx_dma_resv_unlock(struct dma_resv *resv)
+KX_FAST void kx_dma_resv_unlock(struct dma_resv *resv)
 {
 	dma_resv_unlock(resv);
 }
@@ -106,7 +109,7 @@ int kx_dma_resv_add_fence(struct dma_resv *resv, struct dma_fence *fence)
 }
 #endif
 
-bool kx_drm_gem_is_imported(const struct drm_gem_object *obj)
+KX_FAST bool kx_drm_gem_is_imported(const struct drm_gem_object *obj)
 {
 	return drm_gem_is_imported(obj);
 }
@@ -275,7 +278,7 @@ void kx_vma_init_pfnmap(struct vm_area_struct *vma, bool write_combine)
 }
 
 /* Maps one page, or what a PMD maps around it where memory, address and mapping allow. */
-vm_fault_t kx_vmf_insert_page(struct vm_fault *vmf, unsigned int order, struct page *page)
+KX_FAST vm_fault_t kx_vmf_insert_page(struct vm_fault *vmf, unsigned int order, struct page *page)
 {
 	if (!order)
 		return vmf_insert_pfn(vmf->vma, vmf->address, page_to_pfn(page));
@@ -371,13 +374,13 @@ void kx_free_table(void *table)
 	free_page((unsigned long)table);
 }
 
-int kx_io_pgtable_map(struct io_pgtable_ops *ops, unsigned long iova, phys_addr_t paddr,
+KX_FAST int kx_io_pgtable_map(struct io_pgtable_ops *ops, unsigned long iova, phys_addr_t paddr,
 		      size_t pgsize, size_t pgcount, int prot, size_t *mapped)
 {
 	return ops->map_pages(ops, iova, paddr, pgsize, pgcount, prot, GFP_NOWAIT, mapped);
 }
 
-size_t kx_io_pgtable_unmap(struct io_pgtable_ops *ops, unsigned long iova, size_t pgsize,
+KX_FAST size_t kx_io_pgtable_unmap(struct io_pgtable_ops *ops, unsigned long iova, size_t pgsize,
 			   size_t pgcount)
 {
 	return ops->unmap_pages(ops, iova, pgsize, pgcount, NULL);
@@ -516,7 +519,7 @@ static bool kx_lru_is_known(struct obj_cgroup *charged, struct list_lru *last)
  * for what is charged to nobody, or to a cgroup that is not the current one and not known yet: the
  * list that is asked for memory as a whole.
  */
-int kx_lru_get_charged(struct page *page, struct list_lru *const *lists, size_t nr_lists,
+KX_FAST int kx_lru_get_charged(struct page *page, struct list_lru *const *lists, size_t nr_lists,
 		       struct obj_cgroup **charged)
 {
 #ifdef CONFIG_MEMCG
@@ -561,17 +564,19 @@ static struct mem_cgroup *kx_charged_memcg(struct obj_cgroup *charged)
 	return NULL;
 }
 
-void kx_lru_add(struct list_lru *lru, struct list_head *node, struct obj_cgroup *charged)
+/* Out of one list, if it is in one, and to the end of another one, if there is one. */
+KX_FAST void kx_lru_move(struct list_lru *from, struct list_lru *to, struct list_head *node,
+		 struct obj_cgroup *charged)
 {
-	rcu_read_lock();
-	list_lru_add(lru, node, page_to_nid(virt_to_page(node)), kx_charged_memcg(charged));
-	rcu_read_unlock();
-}
+	int nid = page_to_nid(virt_to_page(node));
+	struct mem_cgroup *memcg;
 
-void kx_lru_del(struct list_lru *lru, struct list_head *node, struct obj_cgroup *charged)
-{
 	rcu_read_lock();
-	list_lru_del(lru, node, page_to_nid(virt_to_page(node)), kx_charged_memcg(charged));
+	memcg = kx_charged_memcg(charged);
+	if (from)
+		list_lru_del(from, node, nid, memcg);
+	if (to)
+		list_lru_add(to, node, nid, memcg);
 	rcu_read_unlock();
 }
 

@@ -111,8 +111,8 @@ void kx_lru_maker_put(void);
 int kx_lru_get_charged(struct page *page, struct list_lru *const *lists, size_t nr_lists,
 		       struct obj_cgroup **charged);
 void kx_lru_put_charged(struct obj_cgroup *charged);
-void kx_lru_add(struct list_lru *lru, struct list_head *node, struct obj_cgroup *charged);
-void kx_lru_del(struct list_lru *lru, struct list_head *node, struct obj_cgroup *charged);
+void kx_lru_move(struct list_lru *from, struct list_lru *to, struct list_head *node,
+		 struct obj_cgroup *charged);
 unsigned long kx_list_lru_count(struct list_lru *lru);
 void kx_list_lru_walk(struct list_lru *lru, list_lru_walk_cb callback, void *arg,
 		      unsigned long nr_to_walk);

@@ -22,7 +22,7 @@ use kernel::{
     new_mutex,
     page::PAGE_SIZE,
     prelude::*,
-    sync::{aref::ARef, atomic::Atomic, Arc, ArcBorrow, Mutex, MutexGuard},
+    sync::{aref::ARef, atomic::Atomic, ArcBorrow, Mutex, MutexGuard},
 };
 
 /// Where a buffer comes from.
@@ -156,7 +156,7 @@ impl gem::DriverObject for PanthorBo {
         dev.gem.lists.in_order()
     }
 
-    fn open(bo: ARef<Bo>, file: Arc<PanthorFile>) -> Result {
+    fn open(bo: ARef<Bo>, file: ArcBorrow<'_, PanthorFile>) -> Result {
         file.objects.insert(bo)
     }
 
@@ -184,6 +184,8 @@ impl gem::DriverObject for PanthorBo {
         Ok(())
     }
 
+    // Each fault and each VM_BIND comes here.
+    #[inline(always)]
     fn state_changed(bo: &Locked<'_, Self>, mappings: &MappingsLocked<'_, Self>) {
         reclaim_state::update(bo, mappings);
     }

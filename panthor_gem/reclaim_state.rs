@@ -51,6 +51,7 @@ impl ReclaimState {
 }
 
 /// Moves a buffer to the list where it belongs now, unless it is there.
+#[inline(always)]
 pub(super) fn update(bo: &Locked<'_, PanthorBo>, mappings: &MappingsLocked<'_, PanthorBo>) {
     let new = ReclaimState::new(
         bo.is_resident() && !bo.is_imported(),

@@ -11,7 +11,7 @@ use crate::{
         uapi,
     },
     panthor_gem::Bo,
-    PanthorDrmFile,
+    PanthorBound, PanthorDrmFile,
 };
 use kernel::{prelude::*, sync::aref::ARef};
 
@@ -94,7 +94,7 @@ impl BindOp {
     }
 
     /// Does it. `EINVAL` when it does not fit the buffer or the VM, `ENOMEM`, `EINTR`.
-    pub(crate) fn run(&self, vm: &Vm, file: &PanthorDrmFile) -> Result {
+    pub(crate) fn run(&self, vm: &Vm, dev: &PanthorBound<'_>, file: &PanthorDrmFile) -> Result {
         match *self {
             Self::Nothing => Ok(()),
             Self::Map {
@@ -103,8 +103,8 @@ impl BindOp {
                 flags,
                 bo: None,
             } => {
-                let dummy = file.driver().vms.dummy(file.device())?;
-                vm.map(dummy, 0, addr, range, flags)
+                let dummy = file.driver().vms.dummy(dev)?;
+                vm.map(dev, dummy, 0, addr, range, flags)
             }
             Self::Map {
                 addr,
@@ -120,9 +120,9 @@ impl BindOp {
                 if bo.is_private() && !bo.is_private_to(vm.space().resv()) {
                     return Err(EINVAL);
                 }
-                vm.map(bo, part.offset, addr, range, flags)
+                vm.map(dev, bo, part.offset, addr, range, flags)
             }
-            Self::Unmap { addr, range } => vm.unmap(addr, range),
+            Self::Unmap { addr, range } => vm.unmap(dev, addr, range),
         }
     }
 }
@@ -130,18 +130,29 @@ impl BindOp {
 impl Vm {
     /// Maps `range` bytes of a buffer, which it has from `offset` on. `EINVAL` when the VM is
     /// unusable, `ENOMEM`, `EINTR`.
-    fn map(&self, bo: ARef<Bo>, offset: u64, addr: u64, range: u64, mapping: MapFlags) -> Result {
+    fn map(
+        &self,
+        dev: &PanthorBound<'_>,
+        bo: ARef<Bo>,
+        offset: u64,
+        addr: u64,
+        range: u64,
+        mapping: MapFlags,
+    ) -> Result {
         let space = self.space();
         let pinned = Pinned::new(bo)?;
         let vm_bo = space.obtain_bo(pinned.object())?;
-        let ret = space.map(&MapRequest {
-            addr,
-            range,
-            offset,
-            mapping,
-            vm_bo: &vm_bo,
-            pinned: &pinned,
-        });
+        let ret = space.map(
+            &MapRequest {
+                addr,
+                range,
+                offset,
+                mapping,
+                vm_bo: &vm_bo,
+                pinned: &pinned,
+            },
+            dev,
+        );
         drop(vm_bo);
         // The buffer may be evicted from now on, with the mapping just made.
         drop(pinned);
@@ -150,8 +161,8 @@ impl Vm {
     }
 
     /// Takes away what is mapped in a range. `ENOMEM`.
-    fn unmap(&self, addr: u64, range: u64) -> Result {
-        let ret = self.space().unmap(addr, range);
+    fn unmap(&self, dev: &PanthorBound<'_>, addr: u64, range: u64) -> Result {
+        let ret = self.space().unmap(addr, range, Some(dev));
         self.space().clean_up();
         ret
     }

@@ -7,13 +7,13 @@ use super::{bind::BindOp, vm::VmStatus};
 use crate::{
     kernel_ext::{task::fatal_signal_pending, uapi},
     panthor_uapi::{check_zero, read_array},
-    PanthorDevice, PanthorDrmFile,
+    PanthorBound, PanthorDevice, PanthorDrmFile,
 };
 use kernel::prelude::*;
 
 /// `DRM_IOCTL_PANTHOR_VM_CREATE`
 pub(crate) fn vm_create(
-    dev: &PanthorDevice,
+    dev: &PanthorBound<'_>,
     args: &mut uapi::drm_panthor_vm_create,
     file: &PanthorDrmFile,
 ) -> Result {
@@ -40,7 +40,7 @@ pub(crate) fn vm_destroy(
 /// `DRM_IOCTL_PANTHOR_VM_BIND`, synchronous. Asynchronous operations wait for and signal sync
 /// objects, as jobs do, and come with them: `EOPNOTSUPP` until then.
 pub(crate) fn vm_bind(
-    _dev: &PanthorDevice,
+    dev: &PanthorBound<'_>,
     args: &mut uapi::drm_panthor_vm_bind,
     file: &PanthorDrmFile,
 ) -> Result {
@@ -53,11 +53,11 @@ pub(crate) fn vm_bind(
     }
     let failed = ops.iter().enumerate().find_map(|(i, op)| {
         // Operations that wait for nobody may be very many.
-        if fatal_signal_pending() {
+        if i > 0 && fatal_signal_pending() {
             return Some((i, EINTR));
         }
         BindOp::new(op, vm.kernel_va_start())
-            .and_then(|op| op.run(&vm, file))
+            .and_then(|op| op.run(&vm, dev, file))
             .err()
             .map(|e| (i, e))
     });

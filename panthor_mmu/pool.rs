@@ -7,7 +7,7 @@ use super::{prot::SPARSE_PERIOD, vm::Vm};
 use crate::{
     kernel_ext::task,
     panthor_gem::{Bo, BoKind, PanthorBo},
-    PanthorDevice,
+    PanthorBound, PanthorDevice,
 };
 use kernel::{
     new_mutex,
@@ -147,7 +147,7 @@ impl VmPool {
 
     /// Makes a VM; returns its id, and where the kernel's part of its addresses begins. `EBUSY`
     /// when there are too many, others as [`Vm::new`].
-    pub(crate) fn create(&self, dev: &PanthorDevice, user_va_range: u64) -> Result<(u32, u64)> {
+    pub(crate) fn create(&self, dev: &PanthorBound<'_>, user_va_range: u64) -> Result<(u32, u64)> {
         let vm = Vm::new(dev, user_va_range, task::current_task_size())?;
         let kernel_va_start = vm.kernel_va_start();
         let id = self.vms.insert(vm)?;

@@ -285,11 +285,17 @@ impl AsSlots {
     /// that is in no slot is not accessed, and does not get one meanwhile: the caller holds its
     /// operation lock, up to [`Self::unlock_region`]. `EIO` for one that is lost, or when the
     /// hardware does not answer: its accesses are not stalled.
+    #[inline]
     pub(crate) fn lock_region(&self, seat: &Arc<Seat>, start: u64, size: u64) -> Result {
-        let region = LockRegion::new(start, size).ok_or(EINVAL)?;
         if !seat.seated.load(Relaxed) {
             return Ok(());
         }
+        self.lock_region_of_seated(seat, start, size)
+    }
+
+    /// [`Self::lock_region`] of one that may be in a slot.
+    fn lock_region_of_seated(&self, seat: &Arc<Seat>, start: u64, size: u64) -> Result {
+        let region = LockRegion::new(start, size).ok_or(EINVAL)?;
         let mut table = self.table.lock();
         let slot = Self::slot_of(&table, seat)?;
         let data = seat.state.access_mut(&mut table);
@@ -311,10 +317,16 @@ impl AsSlots {
 
     /// Makes the changes of the translations known to the GPU, and lets it go on. `EIO` as for
     /// [`Self::lock_region`]: it may still use the old ones.
+    #[inline]
     pub(crate) fn unlock_region(&self, seat: &Arc<Seat>) -> Result {
         if !seat.seated.load(Relaxed) {
             return Ok(());
         }
+        self.unlock_region_of_seated(seat)
+    }
+
+    /// [`Self::unlock_region`] of one that may be in a slot.
+    fn unlock_region_of_seated(&self, seat: &Arc<Seat>) -> Result {
         let mut table = self.table.lock();
         let slot = Self::slot_of(&table, seat)?;
 

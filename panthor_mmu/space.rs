@@ -16,7 +16,7 @@ use crate::{
         swap,
     },
     panthor_regs::mmu_control,
-    PanthorDevice, PanthorDriver,
+    PanthorBound, PanthorDevice, PanthorDriver,
 };
 use kernel::{
     prelude::*,
@@ -98,12 +98,11 @@ impl Tables {
 }
 
 impl Space {
-    /// Makes an address space without mappings. `ENOMEM`, `ENODEV`.
-    pub(super) fn create(dev: &PanthorDevice) -> Result<ARef<VmSpace>> {
+    /// Makes an address space without mappings. `ENOMEM`.
+    pub(super) fn create(dev: &PanthorBound<'_>) -> Result<ARef<VmSpace>> {
         let info = &dev.info;
         let coherent = info.is_coherent();
-        let bound = dev.enter().ok_or(ENODEV)?;
-        let table = PageTable::new(bound.parent(), info.va_bits(), info.pa_bits(), coherent)?;
+        let table = PageTable::new(dev.parent(), info.va_bits(), info.pa_bits(), coherent)?;
         let memattr = memattr::from_mair(table.mair(), coherent);
         let seat = dev.mmu.slots.new_seat()?;
         let space = GpuVm::new(
@@ -365,6 +364,8 @@ impl DriverGpuVm for Space {
         }
     }
 
+    // Most VMs that change are in no slot, which is all that is to be seen here.
+    #[inline]
     fn begin(op: &mut Op<'_, Self>, addr: u64, range: u64) -> Result {
         let slots = &op.vm.dev().mmu.slots;
         match slots.lock_region(&op.vm.seat, addr, range) {
@@ -373,6 +374,7 @@ impl DriverGpuVm for Space {
         }
     }
 
+    #[inline]
     fn end(op: &mut Op<'_, Self>) -> Result {
         let slots = &op.vm.dev().mmu.slots;
         // The GPU may still use the old translations, and with them memory that is about to be

@@ -9,7 +9,7 @@ use super::{
     space::{self, Space, Tables, VmSpace},
     va_split,
 };
-use crate::{panthor_gem::Bo, PanthorDevice};
+use crate::{panthor_gem::Bo, PanthorBound};
 use kernel::{
     prelude::*,
     sync::{aref::ARef, Arc},
@@ -39,7 +39,7 @@ pub(crate) struct Vm {
 impl Vm {
     /// Makes a VM. `user_va_range` and errors as [`va_split::kernel_va_start`]; `ENOMEM`.
     pub(super) fn new(
-        dev: &PanthorDevice,
+        dev: &PanthorBound<'_>,
         user_va_range: u64,
         task_size: u64,
     ) -> Result<Arc<Self>> {

@@ -72,7 +72,7 @@ impl<T: Driver> Device<T> {
     ///
     /// Returns `None` when the device was unplugged, or given up before it was registered.
     /// Unplugging waits for the section's end.
-    pub(crate) fn enter(&self) -> Option<Enter<'_>> {
+    pub(crate) fn enter(&self) -> Option<Enter<'_, T>> {
         let mut idx = 0;
 
         // SAFETY: The device is valid by the type invariants.
@@ -80,7 +80,7 @@ impl<T: Driver> Device<T> {
             // INVARIANT: `drm_dev_enter()` was successful and gave us `idx`.
             Some(Enter {
                 idx,
-                parent: self.parent(),
+                dev: self,
                 _not_send: NotThreadSafe,
             })
         } else {
@@ -137,24 +137,32 @@ unsafe impl<T: Driver> AlwaysRefCounted for Device<T> {
 ///
 /// # Invariants
 ///
-/// `idx` comes from a successful `drm_dev_enter()` of this thread.
+/// `idx` comes from a successful `drm_dev_enter()` of this thread for `dev`.
 #[must_use = "the section ends when this is dropped"]
-pub(crate) struct Enter<'a> {
+pub(crate) struct Enter<'a, T: Driver> {
     idx: c_int,
-    parent: &'a device::Device,
+    dev: &'a Device<T>,
     _not_send: NotThreadSafe,
 }
 
-impl Enter<'_> {
+impl<T: Driver> Enter<'_, T> {
     /// The bus device.
     pub(crate) fn parent(&self) -> &device::Device<device::Bound> {
         // SAFETY: It is bound until the device was unplugged, or given up by its probe; the former
         // waits for the end of the section, which this does not outlive.
-        unsafe { self.parent.as_bound() }
+        unsafe { self.dev.parent().as_bound() }
     }
 }
 
-impl Drop for Enter<'_> {
+impl<T: Driver> Deref for Enter<'_, T> {
+    type Target = Device<T>;
+
+    fn deref(&self) -> &Device<T> {
+        self.dev
+    }
+}
+
+impl<T: Driver> Drop for Enter<'_, T> {
     fn drop(&mut self) {
         // SAFETY: By the type invariants.
         unsafe { bindings::drm_dev_exit(self.idx) };

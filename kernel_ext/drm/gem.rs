@@ -22,7 +22,7 @@ use super::{
 use crate::kernel_ext::{bindings, registry::Registry};
 use kernel::{
     prelude::*,
-    sync::{aref::ARef, Arc, ArcBorrow},
+    sync::{aref::ARef, ArcBorrow},
 };
 
 pub(in crate::kernel_ext) use self::backing::stable_segments;
@@ -61,7 +61,8 @@ pub(crate) trait DriverObject: Sized + Send + Sync + 'static {
     fn lists(dev: &Device<Self::Driver>) -> [&Lru<Self>; LISTS];
 
     /// A file gets a handle on the object; an error refuses it.
-    fn open(obj: ARef<Object<Self>>, file: Arc<<Self::Driver as Driver>::File>) -> Result;
+    fn open(obj: ARef<Object<Self>>, file: ArcBorrow<'_, <Self::Driver as Driver>::File>)
+        -> Result;
 
     /// A file gives up a handle.
     fn close(obj: &Object<Self>, file: ArcBorrow<'_, <Self::Driver as Driver>::File>);

@@ -83,7 +83,7 @@ pub(crate) trait DriverGpuVm: Sized + Send + Sync + 'static {
     ) -> Result<usize>;
 
     /// How much must be in the reserve, in addition, for a [`Self::remap`] that cuts a mapping at
-    /// an address.
+    /// an address: 0 or 1.
     fn demand_of_cut(state: &mut Self::State, addr: u64) -> usize;
 
     /// The translations of a range are going to change: the GPU must not use them until

@@ -4,7 +4,7 @@
 //!
 //! C header: `include/drm/drm_ioctl.h`
 
-use super::{Device, Driver, File};
+use super::{Device, Driver, Enter, File};
 use crate::kernel_ext::{bindings, uaccess::Pod};
 use kernel::{drm::ioctl as kioctl, prelude::*, str::as_char_ptr_in_const_context};
 
@@ -34,7 +34,7 @@ pub(crate) trait Ioctl<D: Driver> {
     type Args: Pod;
 
     /// Performs the call. The device is registered while it runs.
-    fn run(dev: &Device<D>, args: &mut Self::Args, file: &File<D>) -> Result;
+    fn run(dev: &Enter<'_, D>, args: &mut Self::Args, file: &File<D>) -> Result;
 }
 
 /// The ioctl table of a driver, in the order of the numbers. In the manner of
@@ -54,8 +54,9 @@ macro_rules! table {
                 const NAME: &'static CStr = kernel::c_str!(core::stringify!($cmd));
                 type Args = $crate::kernel_ext::uapi::$args;
 
+                #[inline(always)]
                 fn run(
-                    dev: &$crate::kernel_ext::drm::Device<$driver>,
+                    dev: &$crate::kernel_ext::drm::Enter<'_, $driver>,
                     args: &mut Self::Args,
                     file: &$crate::kernel_ext::drm::File<$driver>,
                 ) -> Result {
@@ -95,11 +96,11 @@ unsafe extern "C" fn callback<D: Driver, I: Ioctl<D>>(
     // command, and aligned for any type; every bit pattern is a valid `Pod`.
     let args = unsafe { &mut *data.cast::<I::Args>() };
 
-    let Some(_guard) = dev.enter() else {
+    let Some(dev) = dev.enter() else {
         return ENODEV.to_errno();
     };
 
-    match I::run(dev, args, file) {
+    match I::run(&dev, args, file) {
         Ok(()) => 0,
         Err(err) => err.to_errno(),
     }

@@ -12,7 +12,7 @@ pub(crate) mod gpuvm;
 pub(crate) mod ioctl;
 pub(crate) mod print;
 
-pub(crate) use device::{Device, DmaLimits, UnregisteredDevice};
+pub(crate) use device::{Device, DmaLimits, Enter, UnregisteredDevice};
 pub(crate) use driver::{Driver, DriverInfo, Registration};
 pub(crate) use file::File;
 pub(crate) use print::Printer;

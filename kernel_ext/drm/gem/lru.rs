@@ -377,27 +377,24 @@ impl<T: DriverObject> Locked<'_, T> {
         if place.number() == to {
             return;
         }
-        let charged = match replace(place, Place::Unknown) {
+        let (charged, from) = match replace(place, Place::Unknown) {
             Place::Unknown => return,
-            Place::Out(charged) => charged,
-            Place::In(charged, _, list) => {
-                // SAFETY: The object is in this list, which its device keeps.
-                unsafe { bindings::kx_lru_del(list.as_ptr(), node, charged.0) };
-                charged
-            }
+            Place::Out(charged) => (charged, null_mut()),
+            Place::In(charged, _, list) => (charged, list.as_ptr()),
         };
-        let list = to.and_then(|to| Some((to, *T::lists(self.dev()).get(to)?)));
-        // INVARIANT: It is out of the old list, and goes to the new one.
-        *place = match list {
+        let to = to.and_then(|to| {
+            let list = T::lists(self.dev()).get(to)?.lru.get();
+            // SAFETY: The pointer came from a reference.
+            Some((to, unsafe { NonNull::new_unchecked(list) }))
+        });
+        let list = to.map_or(null_mut(), |(_, list)| list.as_ptr());
+        // SAFETY: The object is in `from`, if that is a list, and the cgroup has a place in both. They
+        // are initialised, and their device keeps them.
+        unsafe { bindings::kx_lru_move(from, list, node, charged.0) };
+        // INVARIANT: It is out of the old list, and in the new one.
+        *place = match to {
             None => Place::Out(charged),
-            Some((number, list)) => {
-                let list = list.lru.get();
-                // SAFETY: The list is initialised, the object is in none, and the cgroup has a
-                // place in it.
-                unsafe { bindings::kx_lru_add(list, node, charged.0) };
-                // SAFETY: The pointer came from a reference.
-                Place::In(charged, number, unsafe { NonNull::new_unchecked(list) })
-            }
+            Some((number, list)) => Place::In(charged, number, list),
         };
     }
 }

@@ -528,7 +528,7 @@ impl<T: DriverObject> Object<T> {
         let (this, file) = unsafe { (Self::from_raw(obj), File::<DriverOf<T>>::from_raw(file)) };
         let this: ARef<Self> = this.into();
         kernel::error::from_result(|| {
-            T::open(this, file.driver().into())?;
+            T::open(this, file.driver())?;
             Ok(0)
         })
     }

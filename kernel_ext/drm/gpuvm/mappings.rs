@@ -98,6 +98,7 @@ impl<'a, O: DriverObject> MappingsLocked<'a, O> {
 }
 
 /// Runs `f` with the lock of the list of GPU mappings of an object held.
+#[inline]
 pub(crate) fn with_mappings<O: DriverObject, R>(
     obj: &Object<O>,
     f: impl FnOnce(&MappingsLocked<'_, O>) -> R,

@@ -189,6 +189,25 @@ struct Demand {
     reserve: usize,
 }
 
+/// The most that [`DriverGpuVm::demand_of_cut`] may say: a block becomes a table of pages.
+const MOST_FOR_A_CUT: usize = 1;
+
+impl Demand {
+    const NOTHING: Self = Self { vas: 0, reserve: 0 };
+    /// The most for both ends of a range.
+    const TWO_CUTS: Self = Self {
+        vas: 2,
+        reserve: 2 * MOST_FOR_A_CUT,
+    };
+
+    fn plus(self, other: Self) -> Self {
+        Self {
+            vas: self.vas + other.vas,
+            reserve: self.reserve + other.reserve,
+        }
+    }
+}
+
 /// What operations may need, set aside while the operation lock is not held. What one leaves, or
 /// gives back, is there for the next.
 pub(super) struct Prealloc<T: DriverGpuVm> {
@@ -212,9 +231,11 @@ impl<T: DriverGpuVm> Prealloc<T> {
     }
 
     fn fill(&mut self, demand: Demand) -> Result {
-        let missing = demand.vas.saturating_sub(self.vas.iter().flatten().count());
-        for va in self.vas.iter_mut().filter(|va| va.is_none()).take(missing) {
-            *va = Some(KBox::new(Va::unused(), GFP_KERNEL)?);
+        if self.vas.iter().flatten().count() < demand.vas {
+            // All of them, so that the next ones find enough for any ends.
+            for va in self.vas.iter_mut().filter(|va| va.is_none()) {
+                *va = Some(KBox::new(Va::unused(), GFP_KERNEL)?);
+            }
         }
         self.reserve.fill(demand.reserve)
     }
@@ -263,14 +284,16 @@ fn check_range(addr: u64, range: u64) -> Result {
 impl<T: DriverGpuVm> GpuVm<T> {
     /// Makes a mapping, in place of whatever is in its range. `EINVAL` for a range that is empty or
     /// has no end. An error of [`DriverGpuVm::demand_of_map`] changes nothing.
-    pub(crate) fn map(&self, req: &MapRequest<'_, T>) -> Result {
+    ///
+    /// `bound` is a section of the device of the address space.
+    pub(crate) fn map(&self, req: &MapRequest<'_, T>, bound: &Enter<'_, T::Driver>) -> Result {
         // SAFETY: The entry is valid, as `vm_bo` holds a reference.
         let (vm, obj) = unsafe { ((*req.vm_bo.0.as_ptr()).vm, (*req.vm_bo.0.as_ptr()).obj) };
         if vm != self.as_raw() || obj != req.pinned.object().as_raw() {
             return Err(EINVAL);
         }
         check_range(req.addr, req.range)?;
-        let bound = self.dev().enter().ok_or(ENODEV)?;
+        self.check_section(bound)?;
         let step = MapStep::<T> {
             addr: req.addr,
             range: req.range,
@@ -280,12 +303,12 @@ impl<T: DriverGpuVm> GpuVm<T> {
             segments: unsafe { stable_segments(req.pinned.object()) }.ok_or(ENODEV)?,
         };
         let mut prealloc = Prealloc::new();
-        let owned = self.lock_with(&mut prealloc, |state, reserve| {
-            let cuts = self.demand_of_cuts(state, req.addr, req.range);
-            Ok(Demand {
-                vas: cuts.vas + 1,
-                reserve: cuts.reserve + T::demand_of_map(state, &step, reserve)?,
-            })
+        let owned = self.lock_with(&mut prealloc, |state, prealloc| {
+            let new = Demand {
+                vas: 1,
+                reserve: T::demand_of_map(state, &step, &prealloc.reserve)?,
+            };
+            Ok(self.demand_with_cuts(new, prealloc, state, req.addr, req.range))
         })?;
         let c_req = bindings::drm_gpuvm_map_req {
             map: bindings::drm_gpuva_op_map {
@@ -312,12 +335,20 @@ impl<T: DriverGpuVm> GpuVm<T> {
     }
 
     /// Takes all mappings out of a range. `EINVAL` for one that is empty or has no end.
-    pub(crate) fn unmap(&self, addr: u64, range: u64) -> Result {
+    ///
+    /// Without `bound`, a section of the device of the address space, there must be no translations
+    /// any more.
+    pub(crate) fn unmap(
+        &self,
+        addr: u64,
+        range: u64,
+        bound: Option<&Enter<'_, T::Driver>>,
+    ) -> Result {
         check_range(addr, range)?;
-        let bound = self.dev().enter();
+        bound.map_or(Ok(()), |bound| self.check_section(bound))?;
         let mut prealloc = Prealloc::new();
-        let owned = self.lock_with(&mut prealloc, |state, _| {
-            Ok(self.demand_of_cuts(state, addr, range))
+        let owned = self.lock_with(&mut prealloc, |state, prealloc| {
+            Ok(self.demand_with_cuts(Demand::NOTHING, prealloc, state, addr, range))
         })?;
         self.run(
             owned,
@@ -332,18 +363,26 @@ impl<T: DriverGpuVm> GpuVm<T> {
         )
     }
 
+    /// Whether a section is one of our device.
+    fn check_section(&self, bound: &Enter<'_, T::Driver>) -> Result {
+        if bound.as_raw() != self.dev().as_raw() {
+            return Err(EINVAL);
+        }
+        Ok(())
+    }
+
     /// Takes the operation lock, with all that an operation needs in `prealloc`, which is empty.
     // Each has two callers, and more arguments than a call is worth.
     #[inline(always)]
     fn lock_with(
         &self,
         prealloc: &mut Prealloc<T>,
-        demand: impl Fn(&mut T::State, &T::Reserve) -> Result<Demand>,
+        demand: impl Fn(&mut T::State, &Prealloc<T>) -> Result<Demand>,
     ) -> Result<Guard<'_, Owned<T>, MutexBackend>> {
         let mut owned = self.owned.lock();
         core::mem::swap(prealloc, &mut owned.spare);
         loop {
-            let demand = demand(&mut owned.state, &prealloc.reserve)?;
+            let demand = demand(&mut owned.state, prealloc)?;
             if prealloc.has(demand) {
                 return Ok(owned);
             }
@@ -353,9 +392,23 @@ impl<T: DriverGpuVm> GpuVm<T> {
         }
     }
 
-    /// What it takes to cut the mappings at the ends of a range.
-    fn demand_of_cuts(&self, state: &mut T::State, addr: u64, range: u64) -> Demand {
-        let mut demand = Demand { vas: 0, reserve: 0 };
+    /// `demand`, with what it takes to cut the mappings at the ends of a range.
+    ///
+    /// Who they are is not looked at where there is enough for any, which is the case if there was an
+    /// operation before: then what is returned is less than that.
+    // See `lock_with()`.
+    #[inline(always)]
+    fn demand_with_cuts(
+        &self,
+        mut demand: Demand,
+        prealloc: &Prealloc<T>,
+        state: &mut T::State,
+        addr: u64,
+        range: u64,
+    ) -> Demand {
+        if prealloc.has(demand.plus(Demand::TWO_CUTS)) {
+            return demand;
+        }
         for at in [addr, addr.saturating_add(range)] {
             // SAFETY: The operation lock is held, as `state` is under it.
             let is_cut = unsafe {
@@ -364,7 +417,7 @@ impl<T: DriverGpuVm> GpuVm<T> {
             };
             if is_cut {
                 demand.vas += 1;
-                demand.reserve += T::demand_of_cut(state, at);
+                demand.reserve += T::demand_of_cut(state, at).min(MOST_FOR_A_CUT);
             }
         }
         demand
@@ -377,7 +430,7 @@ impl<T: DriverGpuVm> GpuVm<T> {
         mut owned: Guard<'_, Owned<T>, MutexBackend>,
         (addr, range): (u64, u64),
         map: Option<(&VmBo<T>, MapStep<'_, T>)>,
-        bound: Option<Enter<'_>>,
+        bound: Option<&Enter<'_, T::Driver>>,
         prealloc: &mut Prealloc<T>,
         f: impl FnOnce(*mut bindings::drm_gpuvm, *mut c_void) -> Result,
     ) -> Result {
@@ -450,7 +503,7 @@ struct Context<'a, T: DriverGpuVm> {
     map: Option<(&'a VmBo<T>, MapStep<'a, T>)>,
     /// The device is there. Without it there are no translations, and objects lose their memory at
     /// any time.
-    bound: Option<Enter<'a>>,
+    bound: Option<&'a Enter<'a, T::Driver>>,
     /// Mappings that are gone when the operation has ended.
     removed: &'a mut Removed<T>,
 }

@@ -27,7 +27,7 @@ where
         // SAFETY: The address space is initialised; its range never changes.
         let range = unsafe { (*self.as_raw()).mm_range };
         // Nothing is cut, so that nothing is allocated.
-        if let Err(e) = self.unmap(0, range) {
+        if let Err(e) = self.unmap(0, range, None) {
             dev_err!(
                 self.dev().parent(),
                 "mappings of a VM cannot be removed: {:?}\n",
