@@ -190,8 +190,8 @@ struct sg_table *kx_drm_gem_map_pages(struct drm_gem_object *obj, struct page **
 }
 
 /*
- * Unmapping drops what the caches of the CPU have of the pages. With @clean it goes to memory before:
- * the CPU may have written since the device was given them.
+ * Unmapping drops what the caches of the CPU have of the pages. With @clean it goes to memory
+ * before: the CPU may have written since the device was given them.
  */
 void kx_drm_gem_unmap_pages(struct drm_gem_object *obj, struct sg_table *sgt, bool clean)
 {
@@ -375,13 +375,13 @@ void kx_free_table(void *table)
 }
 
 KX_FAST int kx_io_pgtable_map(struct io_pgtable_ops *ops, unsigned long iova, phys_addr_t paddr,
-		      size_t pgsize, size_t pgcount, int prot, size_t *mapped)
+			      size_t pgsize, size_t pgcount, int prot, size_t *mapped)
 {
 	return ops->map_pages(ops, iova, paddr, pgsize, pgcount, prot, GFP_NOWAIT, mapped);
 }
 
 KX_FAST size_t kx_io_pgtable_unmap(struct io_pgtable_ops *ops, unsigned long iova, size_t pgsize,
-			   size_t pgcount)
+				   size_t pgcount)
 {
 	return ops->unmap_pages(ops, iova, pgsize, pgcount, NULL);
 }
@@ -520,7 +520,7 @@ static bool kx_lru_is_known(struct obj_cgroup *charged, struct list_lru *last)
  * list that is asked for memory as a whole.
  */
 KX_FAST int kx_lru_get_charged(struct page *page, struct list_lru *const *lists, size_t nr_lists,
-		       struct obj_cgroup **charged)
+			       struct obj_cgroup **charged)
 {
 #ifdef CONFIG_MEMCG
 	struct obj_cgroup *objcg = folio_objcg(page_folio(page));
@@ -566,7 +566,7 @@ static struct mem_cgroup *kx_charged_memcg(struct obj_cgroup *charged)
 
 /* Out of one list, if it is in one, and to the end of another one, if there is one. */
 KX_FAST void kx_lru_move(struct list_lru *from, struct list_lru *to, struct list_head *node,
-		 struct obj_cgroup *charged)
+			 struct obj_cgroup *charged)
 {
 	int nid = page_to_nid(virt_to_page(node));
 	struct mem_cgroup *memcg;

@@ -461,7 +461,6 @@ impl<T: DriverGpuVm> GpuVm<T> {
             }
             ret.and(ended)
         });
-        drop(ctx);
         prealloc.reserve.trim();
         // What another one left meanwhile is freed by the caller, without the lock.
         core::mem::swap(prealloc, spare);
