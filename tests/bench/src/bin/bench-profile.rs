@@ -73,7 +73,7 @@ struct Counts<'a> {
     page_count: usize,
 }
 
-impl<'a> Counts<'a> {
+impl Counts<'_> {
     /// Moves all from another one to this.
     fn take(&mut self, other: &mut Self) {
         for (n, (a, b)) in other.functions.drain() {
