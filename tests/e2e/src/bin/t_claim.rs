@@ -13,79 +13,64 @@ use e2e::*;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
-/// A process with `count` buffers of `each` bytes in one VM, and the time that a call for all of it
-/// takes: both out and back once.
-fn process(count: u64, each: u64) -> Res<(Child, [Duration; 2])> {
+const EACH: u64 = M;
+const COUNT: u64 = 96;
+
+fn need_swap_out() -> Res {
     need()?;
     if !ktap::patched() {
         skip!("without the addition nothing is on swap");
     }
-    let mut c = Child::holder()?;
-    c.call("vm")?;
-    for i in 0..count {
-        c.call(&format!("bo {each} 2 1 {}", i + 1))?;
-        c.call(&format!("bind 1 {i} {:#x}", va(i)))?;
-    }
-    let mut took = [Duration::ZERO; 2];
-    let t = Instant::now();
-    ok!(reclaim(c.pid));
-    took[0] = t.elapsed();
-    let t = Instant::now();
-    ok!(claim(c.pid));
-    took[1] = t.elapsed();
-    Ok((c, took))
+    Ok(())
 }
 
-/// How many of `pages` that a call moves for a process it has moved when the process is killed early in
-/// it. `counter` is that of the pages, in vmstat.
-fn moved_after_death(
-    mut c: Child,
-    took: Duration,
-    counter: &str,
-    call: fn(i32) -> Result<()>,
-) -> Res<(u64, Result<()>)> {
+/// What a call moves of a process that is killed early in it: `how` is the call, after `before`, and
+/// `counter` that of the pages, in vmstat.
+fn of_killed(before: fn(i32) -> Result<()>, how: fn(i32) -> Result<()>, counter: &str) -> Res {
+    need_swap_out()?;
+    let mut c = Child::holder()?;
     let pid = c.pid;
-    let before = proc::vmstat(counter);
-    let writer = std::thread::spawn(move || call(pid));
+    c.call("vm")?;
+    for i in 0..COUNT {
+        c.call(&format!("bo {EACH} 2 1 {}", i + 1))?;
+        c.call(&format!("bind 1 {i} {:#x}", va(i)))?;
+    }
+    // Once for the time that it takes.
+    ok!(before(pid));
+    let t = Instant::now();
+    ok!(how(pid));
+    let took = t.elapsed();
+    ok!(before(pid));
+    let moved = proc::vmstat(counter);
+    let writer = std::thread::spawn(move || how(pid));
     std::thread::sleep(took / 8);
     check!(!writer.is_finished(), "the call ended too soon");
     c.kill()?;
     let r = writer.join().map_err(|_| "thread".to_string())?;
-    Ok((proc::vmstat(counter) - before, r))
+    let moved = proc::vmstat(counter) - moved;
+    let all = COUNT * EACH / PAGE;
+    note!("{moved} of {all} pages ({counter}): {r:?}");
+    check!(moved < all / 10 * 6, "{moved} of {all} pages ({counter})");
+    Ok(())
 }
-
-const EACH: u64 = M;
-const COUNT: u64 = 96;
 
 /// The memory of a process that was killed is not brought back for nobody.
 fn claim_of_killed() -> Res {
-    let (c, took) = process(COUNT, EACH)?;
-    ok!(reclaim(c.pid));
-    let (pages, r) = moved_after_death(c, took[1], "pswpin", claim)?;
-    let all = COUNT * EACH / PAGE;
-    note!("{pages} of {all} pages read in: {r:?}");
-    check!(pages < all / 10 * 6, "{pages} of {all} pages read in");
-    Ok(())
+    of_killed(reclaim, claim, "pswpin")
 }
 
 /// Nor is it written to swap.
 fn reclaim_of_killed() -> Res {
-    let (c, took) = process(COUNT, EACH)?;
-    let (pages, r) = moved_after_death(c, took[0], "pswpout", reclaim)?;
-    let all = COUNT * EACH / PAGE;
-    note!("{pages} of {all} pages written: {r:?}");
-    check!(pages < all / 10 * 6, "{pages} of {all} pages written");
-    Ok(())
+    of_killed(claim, reclaim, "pswpout")
 }
 
 /// Who shares one buffer with a process does not wait until all of its memory is back.
 fn others_do_not_wait() -> Res {
-    let (mut c, took) = process(COUNT, EACH)?;
+    need_swap_out()?;
     let d = ok!(Dev::open());
     let h = ok!(d.bo(64 * K, BO_WB_MMAP, 0));
     let map = ok!(d.mmap(h, 64 * K));
     pattern::fill(&map, 7);
-    // The process gets it by the file that it inherits: a helper that answers for it.
     let (ours, theirs) = ok!(socketpair());
     let mut shares = Child::spawn(|e| {
         let mut held = None;
@@ -113,7 +98,6 @@ fn others_do_not_wait() -> Res {
             }
         })
     })?;
-    c.kill()?;
     let fd = ok!(d.export(h));
     ok!(send_fd(ours.as_raw_fd(), fd.as_raw_fd()));
     shares.call("take")?;
@@ -134,26 +118,22 @@ fn others_do_not_wait() -> Res {
         longest = longest.max(t.elapsed());
         times += 1;
     }
-    let (r, took_now) = writer.join().map_err(|_| "thread".to_string())?;
+    let (r, took) = writer.join().map_err(|_| "thread".to_string())?;
     ok!(r);
     note!(
-        "mem_claim took {} ms ({} ms before), the longest of {times} turns with a buffer of it {} ms",
-        took_now.as_millis(),
-        took[1].as_millis(),
+        "mem_claim took {} ms, the longest of {times} turns with a buffer of it {} ms",
+        took.as_millis(),
         longest.as_millis()
     );
     check!(times > 3);
-    check!(longest < took_now / 2, "{longest:?} of {took_now:?}");
+    check!(longest < took / 2, "{longest:?} of {took:?}");
     pattern::check(&map, 7)?;
     Ok(())
 }
 
 /// A buffer whose content cannot be read does not keep the others of its VM from the GPU.
 fn unreadable_beside_others() -> Res {
-    need()?;
-    if !ktap::patched() {
-        skip!("without the addition nothing is on swap");
-    }
+    need_swap_out()?;
     let sw = VmResident::need()?;
     let mut model = Model::need()?;
     let mut c = Child::holder()?;
