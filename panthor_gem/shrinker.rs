@@ -13,7 +13,7 @@ use crate::{
 };
 use kernel::{prelude::*, sync::atomic::Relaxed, time::msecs_to_jiffies};
 
-/// How long the scan of a list waits in all for the GPU to be done with buffers.
+/// How long a scan waits in all for the GPU to be done with buffers.
 const SCAN_WAIT_MS: u32 = 40;
 
 /// Whether the GPU may be using the buffers of each list.
@@ -45,16 +45,16 @@ impl Shrink for PanthorDevice {
         let mut contended = false;
 
         if swap::free_pages_for(control.scope) > 0 {
+            let mut wait = Busy::Wait(msecs_to_jiffies(SCAN_WAIT_MS) as usize);
             for (list, may_be_busy) in gem.lists.in_order().into_iter().zip(MAY_BE_BUSY) {
                 if freed >= control.nr_to_scan || (may_be_busy && !control.may_block) {
                     break;
                 }
-                let busy = if may_be_busy {
-                    Busy::Wait(msecs_to_jiffies(SCAN_WAIT_MS) as usize)
-                } else {
-                    Busy::Never
-                };
+                let busy = if may_be_busy { wait } else { Busy::Never };
                 let scan = list.scan(control.scope, control.nr_to_scan - freed, busy);
+                if may_be_busy {
+                    wait = scan.busy;
+                }
                 freed = freed.saturating_add(scan.freed);
                 contended |= scan.contended;
             }

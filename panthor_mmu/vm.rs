@@ -111,6 +111,9 @@ impl Vm {
     /// it could not be read; all else is back. A VM that cannot be used any more needs no memory:
     /// that is not an error.
     pub(crate) fn restore(&self) -> Result {
+        if self.status() == VmStatus::Unusable {
+            return Ok(());
+        }
         let result = self
             .read_in()
             .and_then(|()| self.space.with_all_locked(|locked| locked.validate()));
@@ -124,6 +127,9 @@ impl Vm {
     /// Brings evicted memory back into that of the machine, one buffer after the other: whoever wants
     /// another one, which may be shared with him, does not wait. What cannot be read is left to who
     /// needs it. `ENOMEM`, `EINTR`, `ENODEV`.
+    ///
+    /// Nothing keeps it there until it is mapped again: when memory is short meanwhile, the shrinker may
+    /// take some of it, and whoever validates the VM reads that again.
     fn read_in(&self) -> Result {
         let mut evicted = KVVec::new();
         self.collect_mapped(&mut evicted, |bo| !bo.looks_resident())?;

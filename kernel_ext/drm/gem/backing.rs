@@ -192,7 +192,8 @@ impl<T: DriverObject> Locked<'_, T> {
     ///
     /// # Safety
     ///
-    /// The table was made by [`Self::dma_map`], and nobody uses it any more, nor the CPU the pages.
+    /// The table was made by [`Self::dma_map`], and nobody uses it any more. What somebody writes by a
+    /// mapping of the kernel's meanwhile may get lost.
     unsafe fn dma_unmap(&self, sgt: NonNull<bindings::sg_table>) {
         // SAFETY: The caller promises it. What is mapped write-combined is in no cache.
         unsafe { bindings::kx_drm_gem_unmap_pages(self.as_raw(), sgt.as_ptr(), !T::map_wc(self)) };

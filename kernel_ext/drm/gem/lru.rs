@@ -218,7 +218,7 @@ pub(crate) struct Scan {
     number: u64,
     wanted: usize,
     /// What is left of the time to wait.
-    busy: Busy,
+    pub(crate) busy: Busy,
     /// How many CPU pages were evicted.
     pub(crate) freed: usize,
     /// Whether a reservation lock was taken, so that an object was not even asked.

@@ -86,13 +86,13 @@ where
     O: DriverObject,
 {
     /// Evicts the object: takes it out of all CPU and GPU mappings and gives its pages up. The
-    /// GPU must be done with it, see [`Locked::wait_idle`].
+    /// GPU must be done with it, see [`Object::wait_idle`].
     ///
     /// On an error pages and content are as before; translations that are gone already come back
-    /// with the next [`VmLocked::validate`].
-    ///
-    /// [`VmLocked::validate`]: super::VmLocked::validate Waits for operation locks; memory for references is
+    /// with the next [`VmLocked::validate`]. Waits for operation locks; memory for references is
     /// allocated.
+    ///
+    /// [`VmLocked::validate`]: super::VmLocked::validate
     pub(crate) fn evict(&self) -> Result<(), EvictError> {
         if self.is_pinned() || self.is_imported() {
             return Err(EvictError::Pinned);
@@ -306,13 +306,13 @@ where
         let vm = GpuVm::<T>::from_raw((*vm_bo).vm);
         let obj = Locked::new(Object::<ObjectOf<T>>::from_raw((*vm_bo).obj));
         from_result(|| {
-            let mut result = obj.dma_map();
-            if result == Err(EIO) {
+            if obj.populate() == Err(EIO) {
                 // Its relation stays in the list of evicted ones. Those behind it there need not suffer.
                 vm.unreadable.store(true, Relaxed);
                 return Ok(0);
             }
-            result = result.and_then(|()| restore(vm, &obj, vm_bo));
+            // With another error of that it is found again here.
+            let result = obj.dma_map().and_then(|()| restore(vm, &obj, vm_bo));
             if result.is_ok() {
                 bindings::drm_gpuvm_bo_evict(vm_bo, false);
             }

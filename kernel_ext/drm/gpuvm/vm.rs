@@ -215,9 +215,9 @@ where
 {
     /// Brings all evicted objects of the address space back, with their mappings.
     ///
-    /// Stops at the first error but `EIO`: `ENOMEM`, `EINTR`, `ENODEV`; the objects before it are
-    /// back. `EIO` says that the content of some could not be read. They stay away, and all others
-    /// are back.
+    /// Stops at the first error: `ENOMEM`, `EINTR`, `ENODEV`, `EIO` of the hardware; the objects
+    /// before it are back. Only for those whose content cannot be read it does not: they stay away,
+    /// all others are back, and the answer is `EIO`.
     pub(crate) fn validate(&self) -> Result {
         self.vm.unreadable.store(false, Relaxed);
         // SAFETY: Address space and set are valid, and by the type invariants all is locked.
