@@ -79,6 +79,21 @@ pub fn vms_without_a_reference() -> Res {
         );
         ok!(w.join().map_err(|_| "thread".to_string())?);
         eq!(c.resident()?, 0);
+        // And the way back, which works with each VM.
+        for vm in 1..=4u64 {
+            c.call("vm")?;
+            c.call(&format!("bind {vm} {} 0x100000000", vm - 1))?;
+        }
+        ok!(reclaim(pid));
+        let w = std::thread::spawn(move || claim(pid));
+        let half = wait_for(Duration::from_secs(10), || {
+            c.resident().is_ok_and(|r| r > 0)
+        });
+        check!(half, "nothing is being claimed");
+        for vm in 1..=4 {
+            c.call(&format!("vmdel {vm}"))?;
+        }
+        ok!(w.join().map_err(|_| "thread".to_string())?);
         for i in 0..4 {
             c.call(&format!("check {i}"))?;
         }
