@@ -417,7 +417,7 @@ impl<T: DriverGpuVm> GpuVm<T> {
             };
             if is_cut {
                 demand.vas += 1;
-                demand.reserve += T::demand_of_cut(state, at).min(MOST_FOR_A_CUT);
+                demand.reserve += T::demand_of_cut(state, at);
             }
         }
         demand
