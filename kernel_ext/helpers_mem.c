@@ -33,7 +33,10 @@
 
 #include "helpers_mem.h"
 
-/* What each fault and each VM_BIND calls stands together, in as few pages as can be. */
+/*
+ * What each fault and each VM_BIND calls stands together, in as few pages as can be; that of Rust
+ * as well.
+ */
 #define KX_FAST __section(".text.kx_fast")
 
 const u32 KX_DRM_EXEC_FLAGS = DRM_EXEC_INTERRUPTIBLE_WAIT | DRM_EXEC_IGNORE_DUPLICATES;
@@ -300,12 +303,12 @@ KX_FAST vm_fault_t kx_vmf_insert_page(struct vm_fault *vmf, unsigned int order, 
 	return VM_FAULT_FALLBACK;
 }
 
-bool kx_vmf_may_retry(struct vm_fault *vmf)
+KX_FAST bool kx_vmf_may_retry(struct vm_fault *vmf)
 {
 	return fault_flag_allow_retry_first(vmf->flags);
 }
 
-bool kx_vmf_nowait(struct vm_fault *vmf)
+KX_FAST bool kx_vmf_nowait(struct vm_fault *vmf)
 {
 	return vmf->flags & FAULT_FLAG_RETRY_NOWAIT;
 }
@@ -517,10 +520,14 @@ static bool kx_lru_is_known(struct obj_cgroup *charged, struct list_lru *last)
 /*
  * What a page of a file is charged to, with a place in each of the lists from then on. NULL stands
  * for what is charged to nobody, or to a cgroup that is not the current one and not known yet: the
- * list that is asked for memory as a whole.
+ * list that is asked for memory as a whole. False is for no memory.
+ *
+ * What has its places keeps them. So it need not be looked up again where it is the one that was
+ * looked up last, which *known is, with a reference: while that is there, no other one has its
+ * address.
  */
-KX_FAST int kx_lru_get_charged(struct page *page, struct list_lru *const *lists, size_t nr_lists,
-			       struct obj_cgroup **charged)
+KX_FAST bool kx_lru_get_charged(struct page *page, struct list_lru *const *lists, size_t nr_lists,
+				struct obj_cgroup **known, struct obj_cgroup **charged)
 {
 #ifdef CONFIG_MEMCG
 	struct obj_cgroup *objcg = folio_objcg(page_folio(page));
@@ -528,24 +535,29 @@ KX_FAST int kx_lru_get_charged(struct page *page, struct list_lru *const *lists,
 
 	*charged = NULL;
 	if (!objcg || obj_cgroup_is_root(objcg))
-		return 0;
+		return true;
+	if (READ_ONCE(*known) == objcg)
+		goto get;
 	if (!kx_lru_is_known(objcg, lists[nr_lists - 1])) {
 		for (i = 0; i < nr_lists; i++) {
 			void *obj = kmem_cache_alloc_lru(kx_lru_maker, lists[i], GFP_KERNEL);
 
 			if (!obj)
-				return -ENOMEM;
+				return false;
 			kmem_cache_free(kx_lru_maker, obj);
 		}
 		if (!kx_lru_is_known(objcg, lists[nr_lists - 1]))
-			return 0;
+			return true;
 	}
+	obj_cgroup_get(objcg);
+	obj_cgroup_put(xchg(known, objcg));
+get:
 	obj_cgroup_get(objcg);
 	*charged = objcg;
 #else
 	*charged = NULL;
 #endif
-	return 0;
+	return true;
 }
 
 void kx_lru_put_charged(struct obj_cgroup *charged)

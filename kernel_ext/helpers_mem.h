@@ -108,8 +108,8 @@ void kx_fs_reclaim_release(void);
 /* Lists of objects by memory cgroup */
 int kx_lru_maker_get(void);
 void kx_lru_maker_put(void);
-int kx_lru_get_charged(struct page *page, struct list_lru *const *lists, size_t nr_lists,
-		       struct obj_cgroup **charged);
+bool kx_lru_get_charged(struct page *page, struct list_lru *const *lists, size_t nr_lists,
+			struct obj_cgroup **known, struct obj_cgroup **charged);
 void kx_lru_put_charged(struct obj_cgroup *charged);
 void kx_lru_move(struct list_lru *from, struct list_lru *to, struct list_head *node,
 		 struct obj_cgroup *charged);

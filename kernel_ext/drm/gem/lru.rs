@@ -51,6 +51,8 @@ const SAMPLE: c_ulong = 64;
 pub(crate) struct Lru<T: DriverObject> {
     #[pin]
     lru: Opaque<bindings::list_lru>,
+    /// The cgroup that was last found to have a place in the list, or null.
+    known: UnsafeCell<*mut bindings::obj_cgroup>,
     /// For the objects in it, which keep their device, and with it the list.
     _maker: ListMaker,
     _objects: PhantomData<fn(&Object<T>)>,
@@ -59,8 +61,12 @@ pub(crate) struct Lru<T: DriverObject> {
 #[pinned_drop]
 impl<T: DriverObject> PinnedDrop for Lru<T> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: The list is initialised, and empty: objects keep their device.
-        unsafe { bindings::list_lru_destroy(self.lru.get()) };
+        // SAFETY: The list is initialised, and empty: objects keep their device. The reference on what
+        // is known is ours.
+        unsafe {
+            bindings::list_lru_destroy(self.lru.get());
+            bindings::kx_lru_put_charged(*self.known.get());
+        }
     }
 }
 
@@ -68,6 +74,7 @@ impl<T: DriverObject> Lru<T> {
     /// An empty list that `shrinker` scans. `ENOMEM`.
     pub(crate) fn new<S>(shrinker: &Unregistered<S>) -> impl PinInit<Self, Error> + '_ {
         try_pin_init!(Self {
+            known: UnsafeCell::new(null_mut()),
             _maker: ListMaker::new()?,
             lru <- Opaque::try_ffi_init(|slot: *mut bindings::list_lru| {
                 // SAFETY: The slot is valid for the list, and pinned. The function wants the key
@@ -177,7 +184,8 @@ impl<T: DriverObject> Lru<T> {
 
 // SAFETY: A list is not tied to a thread.
 unsafe impl<T: DriverObject> Send for Lru<T> {}
-// SAFETY: All access is under the list's locks, or a racy read of a counter.
+// SAFETY: All access is under the list's locks, or a racy read of a counter; `known` is exchanged
+// atomically.
 unsafe impl<T: DriverObject> Sync for Lru<T> {}
 
 type Callback = unsafe extern "C" fn(
@@ -356,13 +364,25 @@ impl<T: DriverObject> Locked<'_, T> {
         // SAFETY: The reservation lock is held, under which alone the place changes.
         let place = unsafe { &mut *self.listed.place.get() };
         if matches!(place, Place::Unknown) {
-            let lists = T::lists(self.dev()).map(|list| list.lru.get());
+            let lists = T::lists(self.dev());
+            let [.., last] = lists;
+            let raw = lists.map(|list| list.lru.get());
             let mut charged = null_mut();
             // SAFETY: The lists are initialised, with what they are made with, and the caller
-            // promises that the page is valid and stays charged.
-            to_result(unsafe {
-                bindings::kx_lru_get_charged(page, lists.as_ptr(), lists.len(), &mut charged)
-            })?;
+            // promises that the page is valid and stays charged. `known` is of the last list, and
+            // only this function writes it.
+            let placed = unsafe {
+                bindings::kx_lru_get_charged(
+                    page,
+                    raw.as_ptr(),
+                    raw.len(),
+                    last.known.get(),
+                    &mut charged,
+                )
+            };
+            if !placed {
+                return Err(ENOMEM);
+            }
             *place = Place::Out(Charged(charged));
         }
         Ok(())
