@@ -167,7 +167,7 @@ impl gem::DriverObject for PanthorBo {
     fn map_wc(bo: &Bo) -> bool {
         // A coherent GPU sees the caches: a write-combined mapping would miss what the kernel
         // zeroed through them.
-        !bo.dev().gem.coherent && !bo.has_flag(uapi::drm_panthor_bo_flags_DRM_PANTHOR_BO_WB_MMAP)
+        !bo.has_flag(uapi::drm_panthor_bo_flags_DRM_PANTHOR_BO_WB_MMAP) && !bo.dev().gem.coherent
     }
 
     fn may_mmap(bo: &Bo) -> Result {

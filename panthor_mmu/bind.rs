@@ -141,7 +141,7 @@ impl Vm {
     ) -> Result {
         let space = self.space();
         let pinned = Pinned::new(bo)?;
-        let vm_bo = space.obtain_bo(pinned.object())?;
+        let vm_bo = space.obtain_bo(&pinned)?;
         let ret = space.map(
             &MapRequest {
                 addr,

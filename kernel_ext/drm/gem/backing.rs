@@ -90,6 +90,7 @@ impl<T: DriverObject> Locked<'_, T> {
 
     /// Brings the pages in, from swap where they are there. `ENOMEM`, `EIO` (from the swap
     /// device), `EINTR`; `ENODEV` when the device is gone.
+    #[link_section = ".text.kx_fast"]
     pub(crate) fn populate(&self) -> Result {
         match self.backing() {
             Backing::Empty => (),

@@ -134,6 +134,7 @@ unsafe extern "C" fn close_callback<T: DriverObject>(vma: *mut bindings::vm_area
 /// # Safety
 ///
 /// To be called by the mm core only.
+#[link_section = ".text.kx_fast"]
 unsafe extern "C" fn fault_callback<T: DriverObject>(
     vmf: *mut bindings::vm_fault,
 ) -> bindings::vm_fault_t {
@@ -192,6 +193,7 @@ impl<T: DriverObject> Fault<'_, T> {
         }
     }
 
+    #[link_section = ".text.kx_fast"]
     fn handle(self) -> bindings::vm_fault_t {
         // CAST: As above, where a page before the start is beyond the end.
         if self.index >= self.obj.size() / kernel::page::PAGE_SIZE {
@@ -264,6 +266,7 @@ impl<T: DriverObject> Fault<'_, T> {
         size <= QUICK_SWAP_IN || (size <= QUICK_CLEAR && self.obj.evictions() == 0)
     }
 
+    #[link_section = ".text.kx_fast"]
     fn populate_and_insert(&self, locked: &Locked<'_, T>) -> bindings::vm_fault_t {
         match locked.prepare_cpu_map() {
             Ok(()) => self.insert(locked).unwrap_or(SIGBUS),

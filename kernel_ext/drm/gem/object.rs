@@ -3,7 +3,7 @@
 //! The buffer object: creation, handles, the reservation lock.
 
 use super::{
-    super::{device::Device, driver::Driver, file::File, gpuvm::with_mappings},
+    super::{device::Device, driver::Driver, file::File, gpuvm::{with_mappings, with_mappings_if_any}},
     backing::Backing,
     lru::Listed,
     mmap, prime, DriverObject,
@@ -688,8 +688,10 @@ impl<T: DriverObject> Drop for Guard<'_, T> {
 
 impl<T: DriverObject> Locked<'_, T> {
     /// Tells the driver that something changed on which the reclaim state of the object depends.
+    #[inline(never)]
+    #[link_section = ".text.kx_fast"]
     pub(crate) fn update_state(&self) {
-        with_mappings(self.obj, |mappings| T::state_changed(self, mappings));
+        with_mappings_if_any(self, |mappings| T::state_changed(self, mappings));
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::{
     super::{
-        gem::{DriverObject, Object},
+        gem::{DriverObject, Locked, Object},
         Driver,
     },
     ops::Va,
@@ -26,7 +26,8 @@ pub(crate) enum GpuMappings {
     Many,
 }
 
-/// Proof that the current thread holds the lock of an object's list of GPU mappings.
+/// Proof that an object's list of GPU mappings stays as it is: the current thread holds its lock, or it
+/// is empty, and nobody can add to it.
 pub(crate) struct MappingsLocked<'a, O: DriverObject> {
     obj: &'a Object<O>,
     _not_send: NotThreadSafe,
@@ -35,7 +36,9 @@ pub(crate) struct MappingsLocked<'a, O: DriverObject> {
 impl<'a, O: DriverObject> MappingsLocked<'a, O> {
     /// # Safety
     ///
-    /// The current thread holds `gpuva.lock` of the object for as long as this lives.
+    /// The current thread holds `gpuva.lock` of the object for as long as this lives; or the list is
+    /// empty, and as long, the current thread holds the reservation lock of the object, which is
+    /// neither pinned nor imported.
     pub(super) unsafe fn new(obj: &'a Object<O>) -> Self {
         Self {
             obj,
@@ -98,7 +101,7 @@ impl<'a, O: DriverObject> MappingsLocked<'a, O> {
 }
 
 /// Runs `f` with the lock of the list of GPU mappings of an object held.
-#[inline]
+#[inline(always)]
 pub(crate) fn with_mappings<O: DriverObject, R>(
     obj: &Object<O>,
     f: impl FnOnce(&MappingsLocked<'_, O>) -> R,
@@ -112,6 +115,34 @@ pub(crate) fn with_mappings<O: DriverObject, R>(
     // SAFETY: Taken above.
     unsafe { bindings::mutex_unlock(lock) };
     ret
+}
+
+/// As [`with_mappings`], for who holds the reservation lock: that of the list is not taken where it is
+/// empty, as it is at the first touch of each buffer.
+#[inline(always)]
+pub(crate) fn with_mappings_if_any<O: DriverObject>(
+    obj: &Locked<'_, O>,
+    f: impl FnOnce(&MappingsLocked<'_, O>),
+) {
+    // SAFETY: The object is initialised. Whoever removes the last entry may do so at this moment.
+    let (lock, empty) = unsafe {
+        let head = &raw mut (*obj.as_raw()).gpuva.list;
+        let next = (&raw const (*head).next).read_volatile();
+        (&raw mut (*obj.as_raw()).gpuva.lock, next == head)
+    };
+    // Without the reservation lock nobody can become the first one who pins the object, and who adds
+    // to the list has pinned it before, see `GpuVm::obtain_bo()`. Imported ones need no pin.
+    let stable = empty && !obj.is_pinned() && !obj.is_imported();
+    if !stable {
+        // SAFETY: The mutex is initialised with the object.
+        unsafe { bindings::mutex_lock(lock) };
+    }
+    // SAFETY: The list stays empty, or its lock is held until `f` has returned.
+    f(&unsafe { MappingsLocked::new(obj.object()) });
+    if !stable {
+        // SAFETY: Taken above.
+        unsafe { bindings::mutex_unlock(lock) };
+    }
 }
 
 // The mappings of a relation are in a list that changes with both the operation lock of the address

@@ -6,7 +6,7 @@ use super::{
     super::{
         device::Device,
         exec::Exec,
-        gem::{DriverObject, Object, Resv, ResvObject},
+        gem::{DriverObject, Pinned, Resv, ResvObject},
     },
     evict,
     mappings::ObjectOf,
@@ -140,9 +140,10 @@ where
     /// for one of another device, whose DMA addresses mean nothing here, and which may be unplugged
     /// by itself; `ENOMEM`.
     ///
-    /// The caller keeps the object pinned until its mappings are made, and calls
-    /// [`Self::clean_up`] some time later.
-    pub(crate) fn obtain_bo(&self, obj: &Object<ObjectOf<T>>) -> Result<VmBo<T>> {
+    /// To be called for what is pinned: otherwise the list of the object's mappings need not be
+    /// looked at with its lock. The caller calls [`Self::clean_up`] some time later.
+    pub(crate) fn obtain_bo(&self, pinned: &Pinned<ObjectOf<T>>) -> Result<VmBo<T>> {
+        let obj = pinned.object();
         if obj.dev().as_raw() != self.dev.as_raw() {
             return Err(EINVAL);
         }
