@@ -2,7 +2,7 @@
 //! Figures, what they are to reach, and whether they do.
 
 use crate::data::Data;
-use crate::stats::{line, lowest, median, percentile, Spread};
+use crate::stats::{line, lowest, median, percentile, quartile, resampled_ratios, Spread};
 use serde::{Deserialize, Serialize};
 
 /// What a figure is to reach.
@@ -76,40 +76,54 @@ impl Figure {
 /// Ratio of two drivers for a call, in one unit.
 #[derive(Clone, Debug)]
 pub struct Ratio {
-    /// Ours, of all rounds.
+    /// Ours: the figure that is compared, and the range of all rounds.
     pub rust: Spread,
-    /// The other, of all rounds.
+    /// The other one.
     pub c: Spread,
-    /// Of each round: ours over the mean of what the other one took just before and just after.
+    /// Ours over the other one, and what that might have been as well in 98 of 100 runs.
     pub ratio: Spread,
-    /// Of each round: the larger one of the two over the smaller one.
+    /// The same of the other one over itself, which is 1.
     pub noise: Spread,
-    /// What three of four rounds do not exceed of that: a ratio up to this says nothing.
+    /// What the other one over itself exceeds in one run of a hundred: a ratio up to this says nothing.
     pub floor: f64,
 }
 
 impl Ratio {
-    fn of(d: &Data, name: &str, of: impl Fn(&[f64]) -> f64) -> Result<Ratio, String> {
+    /// `of` makes a figure of the samples of a round, `all` one of the figures of all rounds.
+    fn of(
+        d: &Data,
+        name: &str,
+        of: impl Fn(&[f64]) -> f64,
+        all: impl Fn(&[f64]) -> f64,
+    ) -> Result<Ratio, String> {
         let (rust, c) = (d.rounds("rust", name, &of)?, d.rounds("c", name, &of)?);
-        if rust.is_empty() || c.len() != 2 * rust.len() {
+        if rust.is_empty() || c.len() != rust.len() + 1 {
             return Err(format!("{name}: not all rounds were measured"));
         }
-        let (mut noise, mut around) = (Vec::new(), Vec::new());
-        for c in c.chunks_exact(2) {
-            noise.push((c[0] / c[1]).max(c[1] / c[0]));
-            around.push((c[0] + c[1]) / 2.0);
-        }
+        let figure = |v: &[f64]| Spread {
+            mid: all(v),
+            ..Spread::of(v)
+        };
+        let ratio = |a: &[f64], b: &[f64]| {
+            let v = resampled_ratios(a, b, &all);
+            Spread {
+                mid: all(a) / all(b),
+                low: percentile(&v, 1.0),
+                high: percentile(&v, 99.0),
+            }
+        };
+        let noise = ratio(&c, &c);
         Ok(Ratio {
-            rust: Spread::of(&rust),
-            c: Spread::of(&c),
-            ratio: Spread::ratio(&rust, &around),
-            noise: Spread::of(&noise),
-            floor: percentile(&noise, 75.0).max(RESOLUTION),
+            rust: figure(&rust),
+            c: figure(&c),
+            ratio: ratio(&rust, &c),
+            noise,
+            floor: noise.high.max(RESOLUTION),
         })
     }
 
-    /// Whether ours takes no more than the other one. Where it differs from itself too much, nobody
-    /// can say: that does not count as a yes.
+    /// Whether ours takes no more than the other one. Where that may differ from itself too much, and
+    /// ours is not below it for sure, nobody can say: that does not count as a yes.
     fn judge(&self, name: &str, unit: &str) -> Figure {
         let f = Figure::new(
             "calls",
@@ -117,12 +131,12 @@ impl Ratio {
             "ratio",
             self.ratio,
         );
-        if self.floor > DROWNED {
+        if self.ratio.high > 1.0 && self.floor > DROWNED {
             return Figure {
                 target: Some(Target::Most(DROWNED)),
                 met: Some(false),
                 why: Some(format!(
-                    "C differs from itself by {:.2}: nothing can be said",
+                    "C may differ from itself by {:.2}: nothing can be said",
                     self.floor
                 )),
                 ..f
@@ -162,7 +176,7 @@ pub struct Call {
 /// What a driver differs from itself from one boot to the next, in instructions.
 const RESOLUTION: f64 = 1.005;
 
-/// Where a driver differs from itself more than this, its noise drowns what two drivers differ.
+/// Where a driver may differ from itself more than this, its noise drowns what two drivers differ.
 const DROWNED: f64 = 1.10;
 
 /// What was measured, put together.
@@ -269,10 +283,12 @@ pub fn judge(time: &Data, insn: &Data) -> Result<Results, String> {
     for name in CALLS {
         let call = Call {
             name,
-            // Of samples that take as long, the lowest one is that in which the host did nothing
-            // else; what the guest does beside a call is part of all of them.
-            instructions: Ratio::of(insn, name, median)?,
-            time: Ratio::of(time, name, lowest)?,
+            instructions: Ratio::of(insn, name, median, median)?,
+            // The lowest sample of a round is that in which the host did least else. Where code and
+            // data of a module come to be is chance as well: on the emulated CPU pages that exclude
+            // each other can double the time of a call until the module is loaded anew. One round in
+            // four has luck, with either driver.
+            time: Ratio::of(time, name, lowest, quartile)?,
         };
         let (i, t) = (&call.instructions, &call.time);
         for (r, unit) in [(i, "instructions"), (t, "time")] {
@@ -625,34 +641,41 @@ mod tests {
         assert!(bend(&make(&|n| 7.0 + 3.0 * n * n)) > 4.0);
     }
 
+    /// Rounds in which C takes one of `c` and ours `rust`, and C once more.
+    fn rounds(c: &[f64], rust: f64) -> Ratio {
+        let mut s = String::new();
+        for c in c {
+            s += &format!("call c 0 f {c}\ncall rust 0 f {rust}\n");
+        }
+        s += &format!("call c 0 f {}\nend", c[0]);
+        Ratio::of(&Data::parse(&s).unwrap(), "f", lowest, quartile).unwrap()
+    }
+
     #[test]
     fn noise_is_what_c_differs_from_itself() {
-        let d = Data::parse(
-            "call c 0 f 8\ncall rust 0 f 10\ncall c 0 f 10\ncall c 1 f 10\ncall rust 1 f 11\n\
-             call c 1 f 10\nend",
-        )
-        .unwrap();
-        let r = Ratio::of(&d, "f", median).unwrap();
-        assert_eq!((r.noise.low, r.noise.high), (1.0, 1.25));
-        assert_eq!(r.floor, 1.1875);
-        assert!((r.ratio.mid - (10.0 / 9.0 + 1.1) / 2.0).abs() < 1e-9);
-        // Too much of it to say anything: not met, although the ratio is below the floor.
+        let r = rounds(&[8.0, 10.0, 9.0, 8.5, 11.0, 8.2], 8.05);
+        assert_eq!(r.noise.mid, 1.0);
+        assert!(r.noise.low < 0.95 && r.floor > 1.1, "{}", r.floor);
+        // Too much of it to say anything: not met, although the ratio is below 1.
+        assert!(r.ratio.mid < 1.0);
         assert_eq!(r.judge("f", "time").met, Some(false));
+        // But what is so much below it is below it.
+        let less = rounds(&[8.0, 10.0, 9.0, 8.5, 11.0, 8.2], 6.0);
+        assert_eq!(less.judge("f", "time").met, Some(true));
+        // The more rounds, the less of it.
+        let many = rounds(&[8.0, 10.0, 9.0, 8.5, 11.0, 8.2].repeat(20), 8.05);
+        assert!(many.floor - 1.0 < (r.floor - 1.0) / 2.0);
     }
 
     #[test]
     fn a_ratio_up_to_the_noise_is_met() {
-        let rounds = |rust: f64| {
-            let round = format!("call c 0 f 100\ncall rust 0 f {rust}\ncall c 0 f 102\n");
-            Data::parse(&(round.repeat(4) + "end")).unwrap()
-        };
-        for (rust, met) in [(90.0, true), (102.0, true), (104.0, false)] {
-            let r = Ratio::of(&rounds(rust), "f", lowest).unwrap();
-            assert_eq!(r.judge("f", "time").met, Some(met), "{rust}");
+        // A round in four that has no luck changes nothing.
+        let c = [100.0, 101.0, 102.0, 180.0].repeat(8);
+        for (rust, met) in [(90.0, true), (101.0, true), (104.0, false)] {
+            assert_eq!(rounds(&c, rust).judge("f", "time").met, Some(met), "{rust}");
         }
-        let d = Data::parse("call c 0 f 1\ncall rust 0 f 1\ncall c 0 f 1\nend").unwrap();
-        assert_eq!(Ratio::of(&d, "f", median).unwrap().floor, RESOLUTION);
+        assert_eq!(rounds(&[1.0], 1.0).floor, RESOLUTION);
         let d = Data::parse("call c 0 f 1\ncall rust 0 f 1\nend").unwrap();
-        assert!(Ratio::of(&d, "f", median).is_err());
+        assert!(Ratio::of(&d, "f", median, median).is_err());
     }
 }

@@ -34,7 +34,7 @@ fn ratio(r: &Ratio, unit: f64) -> String {
         r.ratio.mid,
         r.ratio.low,
         r.ratio.high,
-        r.noise.mid
+        r.floor
     )
 }
 

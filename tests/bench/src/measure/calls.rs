@@ -13,6 +13,9 @@ use std::fs::OpenOptions;
 /// Address of the mappings: a multiple of 2 MiB.
 const VA: u64 = 1 << 32;
 
+/// The largest buffer that is mapped.
+const LARGE: u64 = 64 * M;
+
 /// How much is done.
 #[derive(Clone, Copy)]
 pub struct Amount {
@@ -76,6 +79,24 @@ fn pairs(
     Ok((a, b))
 }
 
+/// Buffers of a huge page each, of which every second one is closed again: huge pages come in pairs, so
+/// that those that are free now have no free neighbour.
+///
+/// A mapping of a large buffer is made range by range of memory, and how many of them there are would be
+/// chance: 1 to 32 for 64 MiB, of which each costs some hundred instructions.
+fn scatter(dev: &Dev, vm: u32, bytes: u64) -> Res<Vec<u32>> {
+    let mut kept = Vec::new();
+    let mut gone = Vec::new();
+    for _ in 0..bytes / (2 * M) {
+        kept.push(in_huge_pages(dev, vm, 2 * M)?);
+        gone.push(in_huge_pages(dev, vm, 2 * M)?);
+    }
+    for bo in gone {
+        dev.close(bo)?;
+    }
+    Ok(kept)
+}
+
 /// A buffer with its memory, mapped nowhere. All of what can be in huge pages is: which ones are free is
 /// chance, and a mapping of small ones is another measurement.
 fn in_huge_pages(dev: &Dev, vm: u32, size: u64) -> Res<u32> {
@@ -100,12 +121,16 @@ fn in_huge_pages(dev: &Dev, vm: u32, size: u64) -> Res<u32> {
 fn bind(round: &Round<'_>) -> Res {
     let dev = Dev::open()?;
     let vm = dev.vm()?;
-    for (name, size, most) in [
-        ("4k", 4 * K, 1000),
-        ("2m", 2 * M, 1000),
-        ("64m", 64 * M, 60),
-    ] {
+    for (name, size, most) in [("4k", 4 * K, 1000), ("2m", 2 * M, 1000), ("64m", LARGE, 60)] {
+        let neighbours = match size {
+            // More than it needs: some of what is free has neighbours that were free before.
+            LARGE => scatter(&dev, vm, 2 * LARGE)?,
+            _ => Vec::new(),
+        };
         let bo = in_huge_pages(&dev, vm, size)?;
+        for bo in neighbours {
+            dev.close(bo)?;
+        }
         let map = || dev.map(vm, bo, 0, VA, size);
         let unmap = || dev.unmap(vm, VA, size);
         round.series(
@@ -124,6 +149,10 @@ fn bind(round: &Round<'_>) -> Res {
 /// The first touch of buffers that have no memory yet.
 fn first_faults(dev: &Dev, size: u64, n: usize) -> Res<Span> {
     let mut span = Span::default();
+    // Who uses a GPU has other buffers: not each is the first one of its control group.
+    let other = dev.bo(size, BO_WB_MMAP, 0)?;
+    let map = dev.mmap(other, size)?;
+    map.set(0, 1);
     for _ in 0..n {
         let bo = dev.bo(size, BO_WB_MMAP, 0)?;
         let map = dev.mmap(bo, size)?;
@@ -131,6 +160,8 @@ fn first_faults(dev: &Dev, size: u64, n: usize) -> Res<Span> {
         drop(map);
         dev.close(bo)?;
     }
+    drop(map);
+    dev.close(other)?;
     Ok(span)
 }
 
@@ -240,8 +271,7 @@ fn all(round: &Round<'_>) -> Res {
     Ok(())
 }
 
-/// The other driver, ours, and the other one again, `rounds` times: what it takes before and after
-/// ours says what would be seen if both were the same.
+/// The other driver and ours in turn, `rounds` times, and the other one once more at the end.
 pub fn run(rounds: usize, amount: Amount) -> Res {
     let clock = Clock::default();
     let group = enter_cgroup()?;
@@ -253,20 +283,23 @@ pub fn run(rounds: usize, amount: Amount) -> Res {
         }
         say(&format!("known {} {:.1}", known / 20, clock.each(span, 20)));
     }
-    for round in 0..rounds {
-        for driver in [Driver::C, Driver::Rust, Driver::C] {
-            super::progress(&format!("round {} of {rounds}: {driver}", round + 1));
-            let loaded = Loaded::new(driver)?;
-            all(&Round {
-                driver,
-                number: round,
-                amount,
-                clock: &clock,
-                group: &group,
-                only: None,
-            })?;
-            loaded.unload()?;
-        }
+    for turn in 0..=2 * rounds {
+        let driver = match turn % 2 {
+            0 => Driver::C,
+            _ => Driver::Rust,
+        };
+        let number = turn / 2;
+        super::progress(&format!("round {} of {rounds}: {driver}", number + 1));
+        let loaded = Loaded::new(driver)?;
+        all(&Round {
+            driver,
+            number,
+            amount,
+            clock: &clock,
+            group: &group,
+            only: None,
+        })?;
+        loaded.unload()?;
     }
     Ok(())
 }
