@@ -127,6 +127,11 @@ bool kx_drm_gpuvm_get_unless_zero(struct drm_gpuvm *vm)
 	return kref_get_unless_zero(&vm->kref);
 }
 
+bool kx_drm_gpuvm_bo_get_unless_zero(struct drm_gpuvm_bo *vm_bo)
+{
+	return kref_get_unless_zero(&vm_bo->kref);
+}
+
 /*
  * The pages of a buffer in use are unmovable: keep them out of the movable zone. A big buffer may
  * fail instead of waking the OOM killer; the caller has an errno for it.

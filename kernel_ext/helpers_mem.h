@@ -45,6 +45,7 @@ int kx_dma_resv_add_fence(struct dma_resv *resv, struct dma_fence *fence);
 bool kx_drm_gem_is_imported(const struct drm_gem_object *obj);
 bool kx_drm_gem_object_get_unless_zero(struct drm_gem_object *obj);
 bool kx_drm_gpuvm_get_unless_zero(struct drm_gpuvm *vm);
+bool kx_drm_gpuvm_bo_get_unless_zero(struct drm_gpuvm_bo *vm_bo);
 void kx_drm_gem_mapping_init(struct drm_gem_object *obj);
 void kx_drm_vma_node_unmap(struct drm_gem_object *obj);
 int kx_drm_gem_huge_mnt_create(struct drm_device *dev);

@@ -115,7 +115,7 @@ impl Vm {
             return Ok(());
         }
         let result = self
-            .read_in()
+            .restore_each()
             .and_then(|()| self.space.with_all_locked(|locked| locked.validate()));
         match result {
             // It may have been destroyed meanwhile.
@@ -124,35 +124,36 @@ impl Vm {
         }
     }
 
-    /// Brings evicted memory back into that of the machine, one buffer after the other: whoever wants
-    /// another one, which may be shared with him, does not wait. What cannot be read is left to who
-    /// needs it. `ENOMEM`, `EINTR`, `ENODEV`.
+    /// Brings evicted memory back with its mappings, one buffer after the other: whoever wants another
+    /// one, which may be shared with him, does not wait. What cannot be read is left to who needs it.
+    /// `ENOMEM`, `EINTR`, `ENODEV`.
     ///
-    /// Nothing keeps it there until it is mapped again: when memory is short meanwhile, the shrinker may
-    /// take some of it, and whoever validates the VM reads that again.
-    fn read_in(&self) -> Result {
+    /// When memory is short, the shrinker may take some of it again meanwhile.
+    fn restore_each(&self) -> Result {
         let mut evicted = KVVec::new();
         self.collect_mapped(&mut evicted, |bo| !bo.looks_resident())?;
-        for bo in evicted {
+        let result = evicted.iter().try_for_each(|bo| {
             if current!().signal_pending() {
                 return Err(EINTR);
             }
             if bo.is_abandoned() {
-                continue;
+                return Ok(());
             }
-            match bo.lock_interruptible()?.dma_map() {
-                Err(e) if e != EIO => return Err(e),
-                _ => (),
+            let locked = bo.lock_interruptible()?;
+            match self.space.restore_object(&locked) {
+                Err(e) if e != EIO => Err(e),
+                _ => Ok(()),
             }
-        }
-        Ok(())
+        });
+        self.space.clean_up();
+        result
     }
 
     /// Brings the VM into a hardware slot, with all its memory, for one more user. Returns the
     /// number of the slot. `EBUSY` when all slots are in use; others as [`Self::restore`].
     #[cfg_attr(not(CONFIG_DRM_PANTHOR_RS_TEST), expect(dead_code))] // Jobs will use it.
     pub(crate) fn activate(&self) -> Result<u32> {
-        self.read_in()?;
+        self.restore_each()?;
         self.space.with_all_locked(|locked| {
             locked.validate()?;
             let mut guard = self.space.lock();

@@ -6,10 +6,11 @@ use super::{
     super::gem::{Busy, DriverObject, Locked, Object},
     mappings::{first_va, for_each_va, with_mappings, MappingsLocked, ObjectOf},
     ops::Owned,
-    vm::GpuVm,
+    vm::{GpuVm, VmBo},
     DriverGpuVm, MapStep, Op, Reserve,
 };
 use crate::kernel_ext::{bindings, task::cond_resched};
+use core::ptr::NonNull;
 use kernel::{
     error::from_result,
     prelude::*,
@@ -130,27 +131,7 @@ where
             let mut owned = vm.owned.lock();
             // Without a reference, which might be the last one when we give it up: the mappings
             // hold one, and they stay while the operation lock is held.
-            let mut found = None;
-            with_mappings(self, |mappings| {
-                mappings.for_each_vm_bo(|vm_bo| {
-                    // SAFETY: The relation is alive while the lock of the list is held.
-                    if unsafe { (*vm_bo.as_ptr()).vm } == vm.as_raw() {
-                        found = Some(vm_bo);
-                    }
-                    found.is_none()
-                });
-                if let Some(vm_bo) = found {
-                    // So that the next one is in front: a buffer may be in thousands.
-                    // SAFETY: It is in the list, whose lock is held; the walk is over.
-                    unsafe {
-                        bindings::kx_list_move_tail(
-                            &raw mut (*vm_bo.as_ptr()).list.entry.gem,
-                            &raw mut (*self.as_raw()).gpuva.list,
-                        )
-                    };
-                }
-            });
-            let Some(vm_bo) = found else {
+            let Some(vm_bo) = with_relation(self, vm, Some) else {
                 continue;
             };
             // SAFETY: The operation lock and the reservation lock are held. The object is not
@@ -231,6 +212,35 @@ where
     }
 }
 
+/// Calls `f` with the relation of an object to an address space, if there is one. The lock of the
+/// object's list of mappings is held.
+fn with_relation<T: DriverGpuVm, R>(
+    obj: &Object<ObjectOf<T>>,
+    vm: &GpuVm<T>,
+    f: impl FnOnce(NonNull<bindings::drm_gpuvm_bo>) -> Option<R>,
+) -> Option<R> {
+    with_mappings(obj, |mappings| {
+        let mut found = None;
+        mappings.for_each_vm_bo(|vm_bo| {
+            // SAFETY: The relation is alive while the lock of the list is held.
+            if unsafe { (*vm_bo.as_ptr()).vm } == vm.as_raw() {
+                found = Some(vm_bo);
+            }
+            found.is_none()
+        });
+        let vm_bo = found?;
+        // So that the next one is in front: a buffer may be in thousands.
+        // SAFETY: It is in the list, whose lock is held; the walk is over.
+        unsafe {
+            bindings::kx_list_move_tail(
+                &raw mut (*vm_bo.as_ptr()).list.entry.gem,
+                &raw mut (*obj.as_raw()).gpuva.list,
+            )
+        };
+        f(vm_bo)
+    })
+}
+
 /// Makes the translations of all evicted mappings of a relation again. `EINTR`, `ENOMEM`, or an
 /// error of the driver; the mappings before that one are back.
 ///
@@ -287,6 +297,56 @@ unsafe fn restore<T: DriverGpuVm>(
     }
 }
 
+/// Brings the memory of an object back, with the evicted mappings of a relation. Errors as
+/// [`restore`], and of [`Locked::dma_map`].
+///
+/// # Safety
+///
+/// `vm_bo` is a valid relation of `vm` and `obj`.
+unsafe fn restore_object<T>(
+    vm: &GpuVm<T>,
+    obj: &Locked<'_, ObjectOf<T>>,
+    vm_bo: *mut bindings::drm_gpuvm_bo,
+) -> Result
+where
+    T: DriverGpuVm,
+    ObjectOf<T>: DriverObject<Vm = T>,
+{
+    // SAFETY: The caller promises it; the reservation lock is held.
+    let result = obj.dma_map().and_then(|()| unsafe {
+        restore(vm, obj, vm_bo)?;
+        bindings::drm_gpuvm_bo_evict(vm_bo, false);
+        Ok(())
+    });
+    // Also after an error: memory may be back that the shrinker should know of.
+    obj.update_state();
+    result
+}
+
+impl<T> GpuVm<T>
+where
+    T: DriverGpuVm,
+    ObjectOf<T>: DriverObject<Vm = T>,
+{
+    /// Brings the memory of one object back, with its evicted mappings in this address space, if it has
+    /// any. The caller calls [`Self::clean_up`] when it has unlocked the object.
+    ///
+    /// `ENOMEM`, `EINTR`, `ENODEV`, `EIO` when the content cannot be read or of the hardware.
+    pub(crate) fn restore_object(&self, obj: &Locked<'_, ObjectOf<T>>) -> Result {
+        let vm_bo = with_relation(obj, self, |vm_bo| {
+            // SAFETY: Its memory is valid while the lock of the list is held.
+            unsafe { bindings::kx_drm_gpuvm_bo_get_unless_zero(vm_bo.as_ptr()) }
+                // SAFETY: We own the reference just taken.
+                .then(|| unsafe { VmBo::<T>::from_ref(vm_bo) })
+        });
+        match vm_bo {
+            // SAFETY: The relation is of both, and we have a reference on it.
+            Some(vm_bo) => unsafe { restore_object(self, obj, vm_bo.0.as_ptr()) },
+            None => obj.dma_map(),
+        }
+    }
+}
+
 /// `vm_bo_validate` of `struct drm_gpuvm_ops`.
 ///
 /// # Safety
@@ -312,13 +372,7 @@ where
                 return Ok(0);
             }
             // With another error of that it is found again here.
-            let result = obj.dma_map().and_then(|()| restore(vm, &obj, vm_bo));
-            if result.is_ok() {
-                bindings::drm_gpuvm_bo_evict(vm_bo, false);
-            }
-            // Also after an error: memory may be back that the shrinker should know of.
-            obj.update_state();
-            result.map(|()| 0)
+            restore_object(vm, &obj, vm_bo).map(|()| 0)
         })
     }
 }

@@ -124,22 +124,25 @@ pub(crate) fn with_mappings_if_any<O: DriverObject>(
     obj: &Locked<'_, O>,
     f: impl FnOnce(&MappingsLocked<'_, O>),
 ) {
-    // SAFETY: The object is initialised. Whoever removes the last entry may do so at this moment.
-    let (lock, empty) = unsafe {
-        let head = &raw mut (*obj.as_raw()).gpuva.list;
-        let next = (&raw const (*head).next).read_volatile();
-        (&raw mut (*obj.as_raw()).gpuva.lock, next == head)
+    // SAFETY: The object is initialised.
+    let (lock, head) = unsafe {
+        let list = &raw mut (*obj.as_raw()).gpuva;
+        (&raw mut (*list).lock, &raw mut (*list).list)
     };
+    // SAFETY: As above. Whoever removes the last entry may do so at this moment.
+    let is_empty = || unsafe { (&raw const (*head).next).read_volatile() } == head;
     // Without the reservation lock nobody can become the first one who pins the object, and who adds
     // to the list has pinned it before, see `GpuVm::obtain_bo()`. Imported ones need no pin.
-    let stable = empty && !obj.is_pinned() && !obj.is_imported();
+    let stable = is_empty() && !obj.is_pinned() && !obj.is_imported();
     if !stable {
         // SAFETY: The mutex is initialised with the object.
         unsafe { bindings::mutex_lock(lock) };
     }
     // SAFETY: The list stays empty, or its lock is held until `f` has returned.
     f(&unsafe { MappingsLocked::new(obj.object()) });
-    if !stable {
+    if stable {
+        debug_assert!(is_empty());
+    } else {
         // SAFETY: Taken above.
         unsafe { bindings::mutex_unlock(lock) };
     }

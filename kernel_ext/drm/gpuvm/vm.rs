@@ -153,7 +153,7 @@ where
         // SAFETY: We own the reference just made, and give it up for the one returned.
         let vm_bo = unsafe { bindings::drm_gpuvm_bo_obtain_prealloc(vm_bo.as_ptr()) };
         // SAFETY: The function returns a valid reference.
-        let vm_bo = VmBo(unsafe { NonNull::new_unchecked(vm_bo) }, PhantomData);
+        let vm_bo = unsafe { VmBo::from_ref(NonNull::new_unchecked(vm_bo)) };
         if !obj.is_private_to(self.resv()) {
             let _lock = self.resv.lock();
             // SAFETY: The reservation lock protects the list of external objects.
@@ -320,6 +320,16 @@ pub(crate) struct VmBo<T: DriverGpuVm>(pub(super) NonNull<bindings::drm_gpuvm_bo
 
 // SAFETY: The reference may be given up by any thread.
 unsafe impl<T: DriverGpuVm> Send for VmBo<T> {}
+
+impl<T: DriverGpuVm> VmBo<T> {
+    /// # Safety
+    ///
+    /// The caller gives up a reference on a relation of an address space of this kind.
+    pub(super) unsafe fn from_ref(vm_bo: NonNull<bindings::drm_gpuvm_bo>) -> Self {
+        // INVARIANT: The caller promises it.
+        Self(vm_bo, PhantomData)
+    }
+}
 
 impl<T: DriverGpuVm> Drop for VmBo<T> {
     fn drop(&mut self) {
