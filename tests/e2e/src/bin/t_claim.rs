@@ -131,33 +131,45 @@ fn others_do_not_wait() -> Res {
     Ok(())
 }
 
-/// A buffer whose content cannot be read does not keep the others of its VM from the GPU.
+/// A buffer whose content cannot be read does not keep the others of its VMs from the GPU.
 fn unreadable_beside_others() -> Res {
     need_swap_out()?;
     let sw = VmResident::need()?;
     let mut model = Model::need()?;
     let mut c = Child::holder()?;
     c.call("vm")?;
-    c.call("bo 0x40000 2 1 1")?;
-    c.call(&format!("bind 1 0 {:#x}", va(0)))?;
+    c.call("vm")?;
+    let make = |c: &mut Child, i: u64| -> Res {
+        c.call(&format!("bo 0x40000 2 0 {}", i + 1))?;
+        c.call(&format!("bind 1 {i} {:#x}", va(i)))?;
+        c.call(&format!("bind 2 {i} {:#x}", va(i)))?;
+        Ok(())
+    };
+    make(&mut c, 0)?;
     ok!(reclaim(c.pid));
     {
         let _failing = Failing::new("zram0")?;
         err!(claim(c.pid), EIO);
     }
-    // What the device failed to read once is lost for good. These come behind it in the VM's list.
-    for i in 1..4u64 {
-        c.call(&format!("bo 0x40000 2 1 {}", i + 1))?;
-        c.call(&format!("bind 1 {i} {:#x}", va(i)))?;
+    // What the device failed to read once is lost for good. These come behind it in the VMs' lists.
+    for i in 1..4 {
+        make(&mut c, i)?;
     }
     ok!(reclaim(c.pid));
     eq!(c.resident()?, 0);
     err!(claim(c.pid), EIO);
-    let root = sw.get(c.pid, 1)?.root;
-    check!(model.root(root, va(0), "r")?.pa().is_none());
-    for i in 1..4u64 {
-        let t = model.root(root, va(i), "r")?;
-        check!(t.pa().is_some(), "buffer {i} is not mapped: {t:?}");
+    for vm in 1..3 {
+        let root = sw.get(c.pid, vm)?.root;
+        check!(model.root(root, va(0), "r")?.pa().is_none());
+        for i in 1..4u64 {
+            let t = model.root(root, va(i), "r")?;
+            check!(
+                t.pa().is_some(),
+                "buffer {i} is not mapped in VM {vm}: {t:?}"
+            );
+        }
+    }
+    for i in 1..4 {
         c.call(&format!("check {i}"))?;
     }
     Ok(())
