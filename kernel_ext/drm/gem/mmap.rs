@@ -134,6 +134,7 @@ unsafe extern "C" fn close_callback<T: DriverObject>(vma: *mut bindings::vm_area
 /// # Safety
 ///
 /// To be called by the mm core only.
+// What each fault runs stands together with the C functions that it calls, see KX_FAST there.
 #[link_section = ".text.kx_fast"]
 unsafe extern "C" fn fault_callback<T: DriverObject>(
     vmf: *mut bindings::vm_fault,

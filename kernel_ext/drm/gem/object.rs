@@ -3,7 +3,12 @@
 //! The buffer object: creation, handles, the reservation lock.
 
 use super::{
-    super::{device::Device, driver::Driver, file::File, gpuvm::{with_mappings, with_mappings_if_any}},
+    super::{
+        device::Device,
+        driver::Driver,
+        file::File,
+        gpuvm::{with_mappings, with_mappings_if_any},
+    },
     backing::Backing,
     lru::Listed,
     mmap, prime, DriverObject,
