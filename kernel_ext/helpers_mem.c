@@ -34,8 +34,8 @@
 #include "helpers_mem.h"
 
 /*
- * What each fault and each VM_BIND calls stands together, in as few pages as can be; that of Rust
- * as well.
+ * What each fault and each VM_BIND calls stands together, in as few pages as can be; for a fault that
+ * of Rust as well.
  */
 #define KX_FAST __section(".text.kx_fast")
 
@@ -518,6 +518,8 @@ static bool kx_lru_is_known(struct obj_cgroup *charged, struct list_lru *last)
 	id = memcg_kmem_id(obj_cgroup_memcg(charged));
 	known = id < 0 || xa_load(&last->xa, id);
 	rcu_read_unlock();
+	/* Who sees its place in the last list sees those in the others, which came before. */
+	smp_rmb();
 	return known;
 }
 #endif
@@ -541,7 +543,8 @@ KX_FAST bool kx_lru_get_charged(struct page *page, struct list_lru *const *lists
 	*charged = NULL;
 	if (!objcg || obj_cgroup_is_root(objcg))
 		return true;
-	if (READ_ONCE(*known) == objcg)
+	/* Pairs with xchg(): who sees it there sees its places in the lists. */
+	if (smp_load_acquire(known) == objcg)
 		goto get;
 	if (!kx_lru_is_known(objcg, lists[nr_lists - 1])) {
 		for (i = 0; i < nr_lists; i++) {
