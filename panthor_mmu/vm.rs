@@ -126,7 +126,7 @@ impl Vm {
 
     /// Brings evicted memory back with its mappings, one buffer after the other: whoever wants another
     /// one, which may be shared with him, does not wait. What cannot be read is left to who needs it.
-    /// `ENOMEM`, `EINTR`, `ENODEV`.
+    /// `ENOMEM`, `EINTR`, `ENODEV`; `EINVAL` when the VM cannot be used any more.
     ///
     /// When memory is short, the shrinker may take some of it again meanwhile.
     fn restore_each(&self) -> Result {
@@ -136,7 +136,8 @@ impl Vm {
             if current!().signal_pending() {
                 return Err(EINTR);
             }
-            if bo.is_abandoned() {
+            // It may be in the list several times, once for each mapping.
+            if bo.looks_resident() || bo.is_abandoned() {
                 return Ok(());
             }
             let locked = bo.lock_interruptible()?;

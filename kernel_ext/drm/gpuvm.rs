@@ -4,7 +4,8 @@
 //!
 //! `rust/kernel` has the immediate mode of `drm_gpuvm` without eviction. This is the immediate
 //! mode with it: a mapping knows whether its translations are there, [`Locked::evict`] takes them
-//! away together with the pages, and [`VmLocked::validate`] brings all of an address space back.
+//! away together with the pages, and [`GpuVm::restore_object`] brings them back, as
+//! [`VmLocked::validate`] does for all objects of an address space.
 //!
 //! # Locks
 //!

@@ -90,8 +90,8 @@ where
     /// GPU must be done with it, see [`Object::wait_idle`].
     ///
     /// On an error pages and content are as before; translations that are gone already come back
-    /// with the next [`VmLocked::validate`]. Waits for operation locks; memory for references is
-    /// allocated.
+    /// with the next [`GpuVm::restore_object`] or [`VmLocked::validate`]. Waits for operation locks;
+    /// memory for references is allocated.
     ///
     /// [`VmLocked::validate`]: super::VmLocked::validate
     pub(crate) fn evict(&self) -> Result<(), EvictError> {
@@ -130,12 +130,14 @@ where
         for vm in &vms {
             let mut owned = vm.owned.lock();
             // Without a reference, which might be the last one when we give it up: the mappings
-            // hold one, and they stay while the operation lock is held.
+            // hold one, and they stay while the operation lock is held. Nobody else has one that is
+            // not for a mapping, neither a VM_BIND, which would have pinned the object, nor
+            // `restore_object()`, which would have the reservation lock.
             let Some(vm_bo) = with_relation(self, vm, Some) else {
                 continue;
             };
-            // SAFETY: The operation lock and the reservation lock are held. The object is not
-            // pinned, so that nobody but mappings refers to the relation.
+            // SAFETY: The operation lock and the reservation lock are held, and the relation stays, as
+            // its mappings do.
             let ret = unsafe { evict_from(vm, &mut owned, vm_bo.as_ptr()) };
             drop(owned);
             if let Err(e) = ret {
@@ -214,8 +216,10 @@ where
 
 /// Calls `f` with the relation of an object to an address space, if there is one. The lock of the
 /// object's list of mappings is held.
+///
+/// The reservation lock makes up for the moment in which the list looks empty to who has no lock.
 fn with_relation<T: DriverGpuVm, R>(
-    obj: &Object<ObjectOf<T>>,
+    obj: &Locked<'_, ObjectOf<T>>,
     vm: &GpuVm<T>,
     f: impl FnOnce(NonNull<bindings::drm_gpuvm_bo>) -> Option<R>,
 ) -> Option<R> {
@@ -331,7 +335,8 @@ where
     /// Brings the memory of one object back, with its evicted mappings in this address space, if it has
     /// any. The caller calls [`Self::clean_up`] when it has unlocked the object.
     ///
-    /// `ENOMEM`, `EINTR`, `ENODEV`, `EIO` when the content cannot be read or of the hardware.
+    /// `ENOMEM`, `EINTR`, `ENODEV`, `EIO` when the content cannot be read; errors of the driver, as when
+    /// there may be no new mappings.
     pub(crate) fn restore_object(&self, obj: &Locked<'_, ObjectOf<T>>) -> Result {
         let vm_bo = with_relation(obj, self, |vm_bo| {
             // SAFETY: Its memory is valid while the lock of the list is held.
@@ -342,7 +347,8 @@ where
         match vm_bo {
             // SAFETY: The relation is of both, and we have a reference on it.
             Some(vm_bo) => unsafe { restore_object(self, obj, vm_bo.0.as_ptr()) },
-            None => obj.dma_map(),
+            // It is mapped here no more.
+            None => Ok(()),
         }
     }
 }

@@ -140,8 +140,9 @@ where
     /// for one of another device, whose DMA addresses mean nothing here, and which may be unplugged
     /// by itself; `ENOMEM`.
     ///
-    /// To be called for what is pinned: otherwise the list of the object's mappings need not be
-    /// looked at with its lock. The caller calls [`Self::clean_up`] some time later.
+    /// The object must be pinned: who holds the reservation lock of one that is not, and finds its
+    /// list of mappings empty, relies on that, and takes no lock to look at it. The caller calls
+    /// [`Self::clean_up`] some time later.
     pub(crate) fn obtain_bo(&self, pinned: &Pinned<ObjectOf<T>>) -> Result<VmBo<T>> {
         let obj = pinned.object();
         if obj.dev().as_raw() != self.dev.as_raw() {
