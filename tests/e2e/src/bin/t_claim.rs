@@ -131,18 +131,22 @@ fn others_do_not_wait() -> Res {
     Ok(())
 }
 
-/// A buffer whose content cannot be read does not keep the others of its VMs from the GPU.
-fn unreadable_beside_others() -> Res {
+/// A buffer whose content cannot be read does not keep the others of its VMs from the GPU: `shared` ones
+/// in two VMs, or private ones in one.
+fn unreadable(shared: bool) -> Res {
     need_swap_out()?;
+    let vms = if shared { 2 } else { 1 };
     let sw = VmResident::need()?;
     let mut model = Model::need()?;
     let mut c = Child::holder()?;
-    c.call("vm")?;
-    c.call("vm")?;
+    for _ in 0..vms {
+        c.call("vm")?;
+    }
     let make = |c: &mut Child, i: u64| -> Res {
-        c.call(&format!("bo 0x40000 2 0 {}", i + 1))?;
-        c.call(&format!("bind 1 {i} {:#x}", va(i)))?;
-        c.call(&format!("bind 2 {i} {:#x}", va(i)))?;
+        c.call(&format!("bo 0x40000 2 {} {}", u32::from(!shared), i + 1))?;
+        for vm in 1..=vms {
+            c.call(&format!("bind {vm} {i} {:#x}", va(i)))?;
+        }
         Ok(())
     };
     make(&mut c, 0)?;
@@ -158,7 +162,7 @@ fn unreadable_beside_others() -> Res {
     ok!(reclaim(c.pid));
     eq!(c.resident()?, 0);
     err!(claim(c.pid), EIO);
-    for vm in 1..3 {
+    for vm in 1..=vms {
         let root = sw.get(c.pid, vm)?.root;
         check!(model.root(root, va(0), "r")?.pa().is_none());
         for i in 1..4u64 {
@@ -173,6 +177,11 @@ fn unreadable_beside_others() -> Res {
         c.call(&format!("check {i}"))?;
     }
     Ok(())
+}
+
+fn unreadable_beside_others() -> Res {
+    unreadable(true)?;
+    unreadable(false)
 }
 
 fn main() -> std::process::ExitCode {
