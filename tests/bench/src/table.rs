@@ -42,7 +42,7 @@ fn ratio(r: &Ratio, unit: f64) -> String {
 pub fn calls(r: &Results) -> String {
     let mut s = String::from(
         "Calls                     instructions                               us\n\
-         \x20                       Rust          C  Rust/C (spread)     C/C       Rust          C  Rust/C (spread)     C/C\n",
+         \x20                       Rust          C  Rust/C (98 %)       noise     Rust          C  Rust/C (98 %)       noise\n",
     );
     for c in &r.calls {
         let _ = writeln!(
