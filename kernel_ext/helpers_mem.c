@@ -35,13 +35,14 @@
 
 /*
  * What each fault and each VM_BIND calls stands together, in as few pages as can be; for a fault that
- * of Rust as well.
+ * of Rust as well. It is less than a page: the first function begins one, and Kbuild links this file
+ * before the others.
  */
 #define KX_FAST __section(".text.kx_fast")
 
 const u32 KX_DRM_EXEC_FLAGS = DRM_EXEC_INTERRUPTIBLE_WAIT | DRM_EXEC_IGNORE_DUPLICATES;
 
-KX_FAST int kx_dma_resv_lock(struct dma_resv *resv)
+KX_FAST __aligned(SZ_4K) int kx_dma_resv_lock(struct dma_resv *resv)
 {
 	return dma_resv_lock(resv, NULL);
 }

@@ -28,8 +28,8 @@ pub(crate) enum ReclaimState {
 
 impl ReclaimState {
     /// The state that follows from what is known of a buffer.
-    pub(crate) fn new(resident: bool, pinned: bool, gpu: GpuMappings, cpu_mapped: bool) -> Self {
-        match (resident && !pinned, gpu, cpu_mapped) {
+    pub(crate) fn new(own_pages: bool, pinned: bool, gpu: GpuMappings, cpu_mapped: bool) -> Self {
+        match (own_pages && !pinned, gpu, cpu_mapped) {
             (false, _, _) => Self::Unreclaimable,
             (true, GpuMappings::Many, _) => Self::GpuShared,
             (true, GpuMappings::One, _) => Self::GpuMapped,
@@ -54,7 +54,7 @@ impl ReclaimState {
 #[inline(always)]
 pub(super) fn update(bo: &Locked<'_, PanthorBo>, mappings: &MappingsLocked<'_, PanthorBo>) {
     let new = ReclaimState::new(
-        bo.is_resident() && !bo.is_imported(),
+        bo.has_own_pages(),
         bo.is_pinned(),
         mappings.count(),
         bo.is_cpu_mapped(),

@@ -32,7 +32,7 @@ use kernel::{prelude::*, sync::aref::ARef};
 
 pub(crate) use self::{
     evict::EvictError,
-    mappings::{with_mappings, with_mappings_if_any, GpuMappings, MappingsLocked},
+    mappings::{with_mappings, GpuMappings, MappingsGuard, MappingsLocked},
     ops::MapRequest,
     vm::GpuVm,
 };

@@ -88,6 +88,11 @@ impl<T: DriverObject> Locked<'_, T> {
         self.backing().is_resident()
     }
 
+    /// Whether there is memory now that is not another driver's.
+    pub(crate) fn has_own_pages(&self) -> bool {
+        self.pages().is_some()
+    }
+
     /// Brings the pages in, from swap where they are there. `ENOMEM`, `EIO` (from the swap
     /// device), `EINTR`; `ENODEV` when the device is gone.
     #[link_section = ".text.kx_fast"]

@@ -7,7 +7,7 @@ use super::{
         device::Device,
         driver::Driver,
         file::File,
-        gpuvm::{with_mappings, with_mappings_if_any},
+        gpuvm::{with_mappings, MappingsGuard},
     },
     backing::Backing,
     lru::Listed,
@@ -696,7 +696,7 @@ impl<T: DriverObject> Locked<'_, T> {
     #[inline(never)]
     #[link_section = ".text.kx_fast"]
     pub(crate) fn update_state(&self) {
-        with_mappings_if_any(self, |mappings| T::state_changed(self, mappings));
+        T::state_changed(self, &MappingsGuard::new(self));
     }
 }
 

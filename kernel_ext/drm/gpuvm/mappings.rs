@@ -12,7 +12,7 @@ use super::{
     DriverGpuVm,
 };
 use crate::kernel_ext::bindings;
-use core::{mem::offset_of, ptr::NonNull};
+use core::{mem::offset_of, ops::Deref, ptr::NonNull};
 use kernel::types::NotThreadSafe;
 
 /// The class of objects that are mapped in an address space.
@@ -101,7 +101,7 @@ impl<'a, O: DriverObject> MappingsLocked<'a, O> {
 }
 
 /// Runs `f` with the lock of the list of GPU mappings of an object held.
-#[inline(always)]
+#[inline]
 pub(crate) fn with_mappings<O: DriverObject, R>(
     obj: &Object<O>,
     f: impl FnOnce(&MappingsLocked<'_, O>) -> R,
@@ -117,34 +117,60 @@ pub(crate) fn with_mappings<O: DriverObject, R>(
     ret
 }
 
-/// As [`with_mappings`], for who holds the reservation lock: that of the list is not taken where it is
-/// empty, as it is at the first touch of each buffer.
-#[inline(always)]
-pub(crate) fn with_mappings_if_any<O: DriverObject>(
-    obj: &Locked<'_, O>,
-    f: impl FnOnce(&MappingsLocked<'_, O>),
-) {
-    // SAFETY: The object is initialised.
-    let (lock, head) = unsafe {
-        let list = &raw mut (*obj.as_raw()).gpuva;
-        (&raw mut (*list).lock, &raw mut (*list).list)
-    };
-    // SAFETY: As above. Whoever removes the last entry may do so at this moment.
-    let is_empty = || unsafe { (&raw const (*head).next).read_volatile() } == head;
-    // Without the reservation lock nobody can become the first one who pins the object, and who adds
-    // to the list has pinned it before, see `GpuVm::obtain_bo()`. Imported ones need no pin.
-    let stable = is_empty() && !obj.is_pinned() && !obj.is_imported();
-    if !stable {
-        // SAFETY: The mutex is initialised with the object.
-        unsafe { bindings::mutex_lock(lock) };
+/// The list of GPU mappings of an object, which stays as it is while this lives.
+///
+/// # Invariants
+///
+/// `taken` is the lock of the list if the current thread holds it for this.
+pub(crate) struct MappingsGuard<'a, O: DriverObject> {
+    mappings: MappingsLocked<'a, O>,
+    taken: Option<NonNull<bindings::mutex>>,
+}
+
+impl<'a, O: DriverObject> MappingsGuard<'a, O> {
+    /// For who holds the reservation lock, and for no longer: the lock of the list is not taken where
+    /// it is empty, as it is at the first touch of each buffer.
+    #[inline(always)]
+    pub(crate) fn new(obj: &'a Locked<'_, O>) -> Self {
+        // SAFETY: The object is initialised.
+        let (lock, head) = unsafe {
+            let list = &raw mut (*obj.as_raw()).gpuva;
+            (&raw mut (*list).lock, &raw mut (*list).list)
+        };
+        // SAFETY: As above. Whoever removes the last entry may do so at this moment.
+        let empty = unsafe { (&raw const (*head).next).read_volatile() } == head;
+        // Without the reservation lock nobody can become the first one who pins the object, and who
+        // adds to the list has pinned it before, see `GpuVm::obtain_bo()`. Imported ones need no pin.
+        let stable = empty && !obj.is_pinned() && obj.has_own_pages();
+        if !stable {
+            // SAFETY: The mutex is initialised with the object.
+            unsafe { bindings::mutex_lock(lock) };
+        }
+        // INVARIANT: Taken just now.
+        Self {
+            // SAFETY: The list stays empty, or its lock is held until the drop.
+            mappings: unsafe { MappingsLocked::new(obj.object()) },
+            taken: if stable { None } else { NonNull::new(lock) },
+        }
     }
-    // SAFETY: The list stays empty, or its lock is held until `f` has returned.
-    f(&unsafe { MappingsLocked::new(obj.object()) });
-    if stable {
-        debug_assert!(is_empty());
-    } else {
-        // SAFETY: Taken above.
-        unsafe { bindings::mutex_unlock(lock) };
+}
+
+impl<'a, O: DriverObject> Deref for MappingsGuard<'a, O> {
+    type Target = MappingsLocked<'a, O>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.mappings
+    }
+}
+
+impl<O: DriverObject> Drop for MappingsGuard<'_, O> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        match self.taken {
+            // SAFETY: The lock is held by the type invariants.
+            Some(lock) => unsafe { bindings::mutex_unlock(lock.as_ptr()) },
+            None => debug_assert!(self.count() == GpuMappings::None),
+        }
     }
 }
 
