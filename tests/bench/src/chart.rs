@@ -107,8 +107,8 @@ pub fn calls(r: &Results) -> String {
         &mut s,
         "Below 1: Rust needs less. Line: where it is in 98 of 100 runs",
     );
-    s.text(560.0, 60.0, &format!(r#"fill="{BLUE}""#), "instructions");
-    s.text(660.0, 60.0, &format!(r#"fill="{ORANGE}""#), "time");
+    s.text(740.0, 60.0, &format!(r#"fill="{BLUE}""#), "instructions");
+    s.text(840.0, 60.0, &format!(r#"fill="{ORANGE}""#), "time");
     let title = "A call in the Rust driver over the same call in the C driver";
     s.finish(980.0, height, (a.left, 32.0, title))
 }

@@ -40,9 +40,13 @@ fn ratio(r: &Ratio, unit: f64) -> String {
 
 /// The calls.
 pub fn calls(r: &Results) -> String {
-    let mut s = String::from(
-        "Calls                     instructions                               us\n\
-         \x20                       Rust          C  Rust/C (98 %)       noise     Rust          C  Rust/C (98 %)       noise\n",
+    let column = format!(
+        "{:>10} {:>10}  {:<18}{:>6}",
+        "Rust", "C", "Rust/C (98 %)", "noise"
+    );
+    let mut s = format!(
+        "{:<18}{:<48}{}\n{:<17} {column} {column}\n",
+        "Calls", "instructions", "us", ""
     );
     for c in &r.calls {
         let _ = writeln!(
