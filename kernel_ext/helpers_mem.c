@@ -34,9 +34,9 @@
 #include "helpers_mem.h"
 
 /*
- * What each fault and each VM_BIND calls stands together, in as few pages as can be; for a fault that
- * of Rust as well. It is less than a page: the first function begins one, and Kbuild links this file
- * before the others.
+ * What each fault and each VM_BIND calls stands together, in as few pages as can be; for a fault
+ * that of Rust as well. It is less than a page: the first function begins one, and Kbuild links
+ * this file before the others.
  */
 #define KX_FAST __section(".text.kx_fast")
 
