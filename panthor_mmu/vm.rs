@@ -125,8 +125,8 @@ impl Vm {
     }
 
     /// Brings evicted memory back with its mappings, one buffer after the other: whoever wants another
-    /// one, which may be shared with him, does not wait. What cannot be read is left to who needs it.
-    /// `ENOMEM`, `EINTR`, `ENODEV`; `EINVAL` when the VM cannot be used any more.
+    /// one, which may be shared with him, does not wait. `EIO` ends it for one buffer only: the caller
+    /// validates the VM, and hears of it there. `ENOMEM`, `EINTR`, `ENODEV`; `EINVAL` when the VM cannot be used any more.
     ///
     /// When memory is short, the shrinker may take some of it again meanwhile.
     fn restore_each(&self) -> Result {
