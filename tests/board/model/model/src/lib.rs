@@ -19,6 +19,7 @@ pub mod mcu;
 pub mod mmu;
 pub mod ram;
 pub mod regs;
+pub mod shader;
 pub mod shared;
 pub mod vfio;
 pub mod violations;
