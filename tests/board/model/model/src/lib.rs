@@ -11,6 +11,7 @@
 pub mod args;
 pub mod clock;
 pub mod counters;
+pub mod cs;
 pub mod ctl;
 pub mod device;
 pub mod identity;
