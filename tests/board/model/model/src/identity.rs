@@ -5,6 +5,9 @@
 /// Address space register blocks in the register map.
 pub const AS_BLOCKS: usize = 16;
 
+/// COHERENCY_PROTOCOL of a system without one.
+pub const COHERENCY_NONE: u32 = 31;
+
 /// What the identification registers say.
 #[derive(Clone, Debug)]
 pub struct Identity {
@@ -86,6 +89,15 @@ impl Default for Identity {
 }
 
 impl Identity {
+    /// COHERENCY_PROTOCOL after a reset: what the SoC was built with, so that a driver that never
+    /// writes it is right.
+    pub fn coherency_at_reset(&self) -> u32 {
+        match self.coherency_features {
+            0 => COHERENCY_NONE,
+            features => features.trailing_zeros(),
+        }
+    }
+
     /// MMU_FEATURES.
     pub fn mmu_features(&self) -> u32 {
         (self.pa_bits << 8) | self.va_bits

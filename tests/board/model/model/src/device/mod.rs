@@ -53,13 +53,14 @@ fn scratch_index(offset: u32) -> Option<usize> {
 impl Gpu {
     /// A device that was just powered.
     pub fn new(identity: Identity, timing: Timing, clock: Clock, sink: Box<dyn IrqSink>) -> Self {
+        let coherency_protocol = identity.coherency_at_reset();
         Self {
             env: Env::new(identity, timing, clock),
             mmu: Mmu::default(),
             mcu: Mcu::default(),
             power: Power::default(),
             reset_done: None,
-            coherency_protocol: 0,
+            coherency_protocol,
             scratch: [0; 4],
             sink,
         }
@@ -125,10 +126,10 @@ impl Gpu {
         self.env.gpu_irq.reset();
         self.reset_done = None;
         self.scratch = [0; 4];
-        self.coherency_protocol = 0;
     }
 
     fn clear_state(&mut self) {
+        self.coherency_protocol = self.env.identity.coherency_at_reset();
         self.mmu.reset();
         self.mcu.reset();
         self.power = Power::default();

@@ -5,6 +5,7 @@
 use super::env::Env;
 use super::Gpu;
 use crate::counters::Counter;
+use crate::identity::COHERENCY_NONE;
 use crate::regs::gpu;
 use crate::violations::Violation;
 
@@ -147,10 +148,10 @@ impl Power {
     /// What must be true before the L2 is switched, and what it means at once.
     fn check_l2(gpu: &mut Gpu, on: bool) {
         if on {
-            // 31 is none; 0 and 1 must be in COHERENCY_FEATURES.
+            // None is always there; 0 and 1 must be in COHERENCY_FEATURES.
             let protocol = gpu.coherency_protocol();
-            let features = gpu.env.identity.coherency_features | (1 << 31);
-            if protocol > 31 || (features >> protocol) & 1 == 0 {
+            let features = gpu.env.identity.coherency_features | (1 << COHERENCY_NONE);
+            if protocol > COHERENCY_NONE || (features >> protocol) & 1 == 0 {
                 gpu.env
                     .violation(Violation::CoherencyProtocol, || format!("{protocol}"));
             }

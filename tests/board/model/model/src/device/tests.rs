@@ -84,8 +84,31 @@ fn l2_off_is_noticed() {
     b.write(0x700, 2);
     b.read(0x1_0000);
     assert_eq!(b.count(V::L2Off), 4);
+}
+
+/// Tyr never writes it; the C driver does so each time.
+#[test]
+fn coherency_protocol_after_a_reset_is_the_right_one() {
+    let mut b = Bench::new();
+    assert_eq!(b.read(0x304), 31);
+    b.write(0x1a0, 1);
+    b.sleep();
+    assert_eq!(b.read(0x160), 1);
+    b.clean();
+    b.write(0x304, 0);
+    b.write(0x30, 0x101);
+    b.sleep();
+    assert_eq!(b.read(0x304), 31);
+    b.write(0x1a0, 1);
+    b.sleep();
+    b.clean();
+    b.write(0x1e0, 1);
+    b.sleep();
+    b.write(0x304, 0);
     b.write(0x1a0, 1);
     assert_eq!(b.count(V::CoherencyProtocol), 1, "ACE-Lite is not there");
+    b.gpu.cold_reset();
+    assert_eq!(b.read(0x304), 31);
 }
 
 #[test]

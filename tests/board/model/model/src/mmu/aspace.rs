@@ -72,8 +72,6 @@ struct Lock {
     regions: Vec<Region>,
     /// Flushes issued when the last LOCK came.
     since: Mark,
-    /// A FLUSH_PT or FLUSH_MEM command came since.
-    flushed: bool,
 }
 
 /// One address space.
@@ -217,13 +215,11 @@ impl AddressSpace {
             Some(lock) => {
                 lock.regions.push(region);
                 lock.since = since;
-                lock.flushed = false;
             }
             None => {
                 self.lock = Some(Lock {
                     regions: vec![region],
                     since,
-                    flushed: false,
                 });
             }
         }
@@ -235,7 +231,7 @@ impl AddressSpace {
             env.violation(Violation::UnlockWithoutLock, || format!("AS{n}"));
             return;
         };
-        if !lock.flushed && !env.caches.flushed_since(lock.since) {
+        if !env.caches.flushed_since(lock.since) {
             env.violation(Violation::UnlockWithoutFlush, || {
                 format!("AS{n} regions {:x?}", lock.regions)
             });
@@ -246,12 +242,13 @@ impl AddressSpace {
         env.unlocked = true;
     }
 
-    /// FLUSH_PT and FLUSH_MEM.
+    /// FLUSH_PT and FLUSH_MEM. They end the lock: the entries are gone, so that nothing is left
+    /// for UNLOCK to do.
     pub fn flush(&mut self, env: &mut Env, memory: bool) {
-        let regions = match &mut self.lock {
+        let regions = match self.lock.take() {
             Some(lock) => {
-                lock.flushed = true;
-                lock.regions.clone()
+                env.unlocked = true;
+                lock.regions
             }
             None => vec![Region::ALL],
         };

@@ -29,9 +29,9 @@ pub enum Command {
     Lock,
     /// Give up the lock.
     Unlock,
-    /// Flush page table caches of the locked region.
+    /// Flush page table caches of the locked region, and give up the lock.
     FlushPt,
-    /// Flush all caches of the locked region.
+    /// Flush all caches of the locked region, and give up the lock.
     FlushMem,
 }
 

@@ -197,12 +197,28 @@ fn unlock_needs_a_lock_and_a_flush() {
     b.lock(1, VA + 0x10_0000, 14);
     b.as_command(1, 3);
     assert_eq!(b.count(V::UnlockWithoutFlush), 3, "widened after the flush");
-    b.lock(1, VA, 14);
-    b.as_command(1, 5);
-    b.as_command(1, 3);
-    assert_eq!(b.count(V::UnlockWithoutFlush), 3, "FLUSH_MEM is one");
     b.lock(1, VA, 13);
     assert_eq!(b.count(V::LockRegion), 1);
+}
+
+/// What Tyr does for every map: LOCK, FLUSH_PT, and no UNLOCK.
+#[test]
+fn flush_commands_end_the_lock() {
+    let (mut b, root, _) = mapped(leaf::RW);
+    for command in [4, 5] {
+        b.access(1, VA, Kind::Read).unwrap();
+        b.lock(1, VA, 14);
+        let page = b.page();
+        b.map(root, VA, page, leaf::RW);
+        assert_eq!(b.access(1, VA, Kind::Read), Err(AccessError::Locked));
+        b.gpu.env.unlocked = false;
+        b.as_command(1, command);
+        assert!(b.gpu.env.unlocked, "who waits is woken");
+        assert_eq!(b.access(1, VA, Kind::Read).unwrap().pa, page);
+    }
+    b.clean();
+    b.as_command(1, 3);
+    assert_eq!(b.count(V::UnlockWithoutLock), 1);
 }
 
 #[test]
