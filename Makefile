@@ -8,7 +8,7 @@ KERNEL ?= debug
 PATCHES ?= yes
 
 # The variables of the command line that the scripts look at.
-export KERNEL PATCHES DRIVER CMD SHARE MEM SWAP CPUS ICOUNT TIMEOUT BOARD APPEND LOG RUN KO LONG ONLY
+export KERNEL PATCHES DRIVER CMD SHARE MEM SWAP CPUS ICOUNT TIMEOUT BOARD APPEND LOG RUN KO LONG ONLY MESA
 export LINUX PANTHOR_CACHE DEBIAN_MIRROR JOBS
 
 .PHONY: all module install setup vm demo test mutants bench check format clean prune help

@@ -89,6 +89,12 @@ initrd_path() {
 	} | hash_of).cpio"
 }
 
+mesa_packages() { sed '/^#/d' "$REPO/tests/mesa/packages"; }
+
+mesa_path() {
+	echo "$CACHE/mesa-$({ mesa_packages; cat "$REPO/tests/mesa/make-root"; } | hash_of)"
+}
+
 # --- Steps ---
 
 STEP=0
@@ -190,6 +196,8 @@ need_kernel() {
 objects() { find "$1" -name '.*.cmd' 2>/dev/null | wc -l; }
 
 need_initrd() { need "guest initrd" "$(initrd_path)" "$ENV_DIR/make-initrd" "$(initrd_path)"; }
+
+need_mesa() { need "Mesa for the guest" "$(mesa_path)" "$REPO/tests/mesa/make-root" "$(mesa_path)"; }
 
 # built WHAT [ARG]...: builds a part of the work tree, shows its log if that fails.
 # With BUILD=no it is taken as it is.
