@@ -3,3 +3,5 @@
 //! Command streams: instructions, their execution, and what of it outlives a slot.
 
 pub mod env;
+pub mod instr;
+pub mod rng;
