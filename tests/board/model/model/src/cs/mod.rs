@@ -3,5 +3,15 @@
 //! Command streams: instructions, their execution, and what of it outlives a slot.
 
 pub mod env;
+mod exec;
+pub mod flat;
 pub mod instr;
 pub mod rng;
+pub mod scoreboard;
+pub mod state;
+
+pub use exec::settle;
+pub use state::{Outcome, Ring, Stream};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Asynchronous work takes effect.
+
+use super::super::env::{Env, Work};
+use super::super::scoreboard::{Op, Phase};
+use super::super::state::{Outcome, Stream, Trap};
+
+/// Bits of LATEST_FLUSH_ID.
+const FLUSH_ID: u32 = 0x00ff_ffff;
+
+/// How far a piece of work came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Done {
+    /// It is complete.
+    Yes,
+    /// A job goes on.
+    Working,
+    /// It waits for heap memory.
+    Starved,
+}
+
+/// Whether a flush with the id `latest` came after that with the id `id`.
+pub(in super::super) fn flushed_since(latest: u32, id: u32) -> bool {
+    let ahead = latest.wrapping_sub(id) & FLUSH_ID;
+    id != 0 && ahead != 0 && ahead < FLUSH_ID / 2
+}
+
+impl Stream {
+    /// Lets all work take effect whose time has come. Says whether something was completed.
+    pub(super) fn work<E: Env + ?Sized>(&mut self, env: &mut E) -> Result<bool, Outcome> {
+        self.hit_lock = false;
+        let mut changed = false;
+        let mut worked = false;
+        // Loads and stores keep their order.
+        let mut ls_waits = false;
+        let mut now = env.now();
+        let mut i = 0;
+        while let Some(entry) = self.sb.entries.get(i) {
+            let ls = entry.op.load_store();
+            let ready = match entry.phase {
+                Phase::Deferred => {
+                    if self.sb.may_start(i) {
+                        let due = now.saturating_add(env.delay(Work::Deferred));
+                        self.sb.entries[i].phase = Phase::Running { due, after: 0 };
+                        changed = true;
+                        continue;
+                    }
+                    false
+                }
+                Phase::Running { due, after } => {
+                    now >= due && (self.stalled || self.executed >= after) && !(ls && ls_waits)
+                }
+                // One slice of one job.
+                Phase::Working => !worked,
+                Phase::Starved => true,
+            };
+            if !ready {
+                ls_waits |= ls;
+                i += 1;
+                continue;
+            }
+            let mut op = std::mem::replace(&mut self.sb.entries[i].op, Op::Nothing);
+            let job = matches!(op, Op::Compute(_) | Op::Fragment(_));
+            let result = if job && worked {
+                Ok(Done::Working)
+            } else {
+                self.perform(env, &mut op)
+            };
+            if job {
+                worked = true;
+                now = env.now();
+            }
+            let entry = &mut self.sb.entries[i];
+            entry.op = op;
+            match result {
+                Ok(Done::Working) => {
+                    // A job that only waits for its turn has not begun.
+                    if self.active.is_some() {
+                        entry.phase = Phase::Working;
+                    }
+                }
+                Ok(Done::Starved) => entry.phase = Phase::Starved,
+                Ok(Done::Yes) => {
+                    self.completed(i);
+                    changed = true;
+                    continue;
+                }
+                Err(Trap::Locked | Trap::Wait(_)) => {
+                    self.hit_lock = true;
+                    ls_waits |= ls;
+                }
+                Err(Trap::Off) => return Err(Outcome::Off),
+                Err(Trap::Fault(failure) | Trap::Fatal(failure)) => {
+                    self.completed(i);
+                    self.raise(failure);
+                    changed = true;
+                    continue;
+                }
+            }
+            i += 1;
+        }
+        Ok(changed)
+    }
+
+    fn completed(&mut self, index: usize) {
+        if self.sb.complete(index).progress {
+            self.progress = self.progress.wrapping_add(1);
+        }
+    }
+
+    /// The effect of a piece of work. May be tried again after an error, without harm.
+    pub(super) fn perform<E: Env + ?Sized>(
+        &mut self,
+        env: &mut E,
+        op: &mut Op,
+    ) -> Result<Done, Trap> {
+        match op {
+            Op::Nothing => {}
+            Op::Load { va, base, mask } => {
+                let count = 16 - mask.leading_zeros() as usize;
+                let mut bytes = [0; 64];
+                // Registers that are not in the mask are not read.
+                if mask.wrapping_add(1).is_power_of_two() || *mask == u16::MAX {
+                    env.load(*va, &mut bytes[..4 * count])?;
+                } else {
+                    for n in (0..count).filter(|n| *mask >> n & 1 != 0) {
+                        env.load(va.wrapping_add(4 * n as u64), &mut bytes[4 * n..4 * n + 4])?;
+                    }
+                }
+                for n in (0..count).filter(|n| *mask >> n & 1 != 0) {
+                    let word = bytes[4 * n..4 * n + 4].try_into().unwrap_or_default();
+                    self.set_reg(usize::from(*base) + n, u32::from_le_bytes(word));
+                }
+            }
+            Op::Store { va, mask, data } => {
+                let mut bytes = [0; 64];
+                for (to, word) in bytes.chunks_exact_mut(4).zip(data.iter()) {
+                    to.copy_from_slice(&word.to_le_bytes());
+                }
+                let count = 16 - mask.leading_zeros() as usize;
+                if mask.wrapping_add(1).is_power_of_two() || *mask == u16::MAX {
+                    env.store(*va, &bytes[..4 * count])?;
+                } else {
+                    for n in (0..count).filter(|n| *mask >> n & 1 != 0) {
+                        env.store(va.wrapping_add(4 * n as u64), &bytes[4 * n..4 * n + 4])?;
+                    }
+                }
+            }
+            Op::Flush { modes, id } => {
+                if !flushed_since(env.latest_flush_id(), *id) {
+                    env.flush(*modes);
+                }
+            }
+            Op::Sync(sync) => self.sync_write(env, sync)?,
+            Op::State { va, state } => {
+                let value = match *state {
+                    0 => env.timestamp(),
+                    1 => env.cycles(),
+                    2 => env.disjoint(),
+                    _ => self.error.map_or(0, |e| e.code.into()),
+                };
+                self.aligned(env, *va, 8)?;
+                env.store64(*va, value)?;
+            }
+            Op::Heap { heap, operation } => self.heap_count(env, *heap, *operation)?,
+            Op::FinishFragment { .. } => self.give_back(env, op)?,
+            Op::Tiling(tiling) => {
+                return if self.tile(env, tiling)? {
+                    Ok(Done::Yes)
+                } else {
+                    Ok(Done::Starved)
+                }
+            }
+            Op::Compute(_) | Op::Fragment(_) => return self.job(env, op),
+        }
+        Ok(Done::Yes)
+    }
+}
