@@ -58,7 +58,7 @@ pub(crate) fn group_create(
         return Err(EINVAL);
     }
 
-    let _queues = read_array::<uapi::drm_panthor_queue_create>(&args.queues)?;
+    let _queues = read_array::<uapi::drm_panthor_queue_create>(dev, &args.queues)?;
     check_priority(file, args.priority)?;
     check_zero(args.pad)?;
 
@@ -103,13 +103,13 @@ pub(crate) fn group_destroy(
 
 /// `DRM_IOCTL_PANTHOR_GROUP_SUBMIT`
 pub(crate) fn group_submit(
-    _dev: &PanthorDevice,
+    dev: &PanthorDevice,
     args: &mut uapi::drm_panthor_group_submit,
     _file: &PanthorDrmFile,
 ) -> Result {
     check_zero(args.pad)?;
 
-    let jobs = read_array::<uapi::drm_panthor_queue_submit>(&args.queue_submits)?;
+    let jobs = read_array::<uapi::drm_panthor_queue_submit>(dev, &args.queue_submits)?;
     if jobs.is_empty() {
         // Nothing to do, and nobody looks for the group.
         return Ok(());

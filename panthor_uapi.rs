@@ -4,9 +4,10 @@
 //! The versions of the structures of the user space interface.
 
 use crate::kernel_ext::{
-    uaccess::{self, Array, ArrayAt, Versioned},
+    uaccess::{self, ArrayAt, UserArray, Versioned},
     uapi::*,
 };
+use crate::PanthorDevice;
 use core::mem::{offset_of, size_of};
 use kernel::{error::code::EINVAL, prelude::*};
 
@@ -42,9 +43,13 @@ impl From<&drm_panthor_obj_array> for ArrayAt {
     }
 }
 
-/// Reads an array that an ioctl names. Errors as [`uaccess::read_array_from()`].
-pub(crate) fn read_array<T: Versioned>(array: &drm_panthor_obj_array) -> Result<Array<T>> {
-    uaccess::read_array(array.into())
+/// Looks at an array that an ioctl names. Errors as [`uaccess::read_array_from()`], and, as it may be
+/// long, of [`PanthorDevice::may_go_on`].
+pub(crate) fn read_array<T: Versioned>(
+    dev: &PanthorDevice,
+    array: &drm_panthor_obj_array,
+) -> Result<UserArray<T>> {
+    uaccess::read_array(array.into(), || dev.may_go_on())
 }
 
 /// Fails unless all padding is zero, so that it can get a meaning later.

@@ -10,7 +10,6 @@
 use super::bindings;
 use core::mem::size_of;
 use kernel::{
-    alloc::flags::__GFP_NOWARN,
     prelude::*,
     uaccess::{UserPtr, UserSlice},
 };
@@ -127,26 +126,14 @@ pub(crate) fn write_struct_to<T: Versioned>(
     }
 }
 
-/// So many structures are kept without allocating memory for them.
+/// So many structures are read when an array is looked at for the first time, and kept.
 const FEW: usize = 2;
 
-/// An array of structures that was read.
-pub(crate) enum Array<T: Pod> {
-    /// The first ones of these.
-    Few([T; FEW], usize),
-    Many(KVVec<T>),
-}
+/// So many structures are in memory at a time, of an array that has more.
+const PIECE: usize = 16;
 
-impl<T: Pod> core::ops::Deref for Array<T> {
-    type Target = [T];
-
-    fn deref(&self) -> &[T] {
-        match self {
-            Self::Few(values, len) => values.get(..*len).unwrap_or(&[]),
-            Self::Many(values) => values,
-        }
-    }
-}
+/// What a walk over an array came to: an error, and at which structure.
+type Walk = Result<(), (u32, Error)>;
 
 /// Where an array of structures is.
 #[derive(Clone, Copy)]
@@ -159,11 +146,137 @@ pub(crate) struct ArrayAt {
     pub(crate) count: u32,
 }
 
-/// Reads an array of structures.
+impl ArrayAt {
+    /// Reads structures from number `first` on into a piece; returns those that there are.
+    fn read_piece<'a, T: Versioned>(
+        &self,
+        mem: &impl Memory,
+        first: u32,
+        piece: &'a mut [T; PIECE],
+    ) -> Result<&'a [T]> {
+        // CAST: From 32 bits, which an address has at least.
+        let (stride, left) = (
+            self.stride as usize,
+            self.count.saturating_sub(first) as usize,
+        );
+        let at = |i: usize| {
+            let start = u64::from(first).wrapping_mul(stride as u64);
+            self.addr
+                .wrapping_add(start)
+                .wrapping_add((i as u64).wrapping_mul(stride as u64))
+        };
+        let values = piece.get_mut(..left.min(PIECE)).ok_or(EINVAL)?;
+
+        if stride == size_of::<T>() {
+            mem.read(at(0), values.as_mut_bytes())?;
+        } else {
+            for (i, value) in values.iter_mut().enumerate() {
+                *value = read_struct_from(mem, at(i), stride)?;
+            }
+        }
+        Ok(values)
+    }
+
+    /// Calls `f` with the number of the first structure of each piece, and the piece. Before each
+    /// but the first one it is asked whether to go on. Stops at the first error, and returns the
+    /// number of the structure in `f`, or of the first one that was not looked at.
+    fn for_each_piece<T: Versioned>(
+        &self,
+        mem: &impl Memory,
+        may_go_on: &dyn Fn() -> Result,
+        f: &mut dyn FnMut(u32, &[T]) -> Walk,
+    ) -> Walk {
+        let mut piece = [T::new_zeroed(); PIECE];
+        let mut first = 0u32;
+
+        while first < self.count {
+            if first > 0 {
+                may_go_on().map_err(|e| (first, e))?;
+            }
+            let values = self
+                .read_piece(mem, first, &mut piece)
+                .map_err(|e| (first, e))?;
+            f(first, values)?;
+            // CAST: At most the length of a piece.
+            first = first.saturating_add(values.len() as u32);
+        }
+        Ok(())
+    }
+}
+
+/// An array of structures that can be read, or could a moment ago.
+///
+/// It is userspace that says how many there are: no memory is taken for them. The other side may
+/// change them between the look at all of them and [`Self::for_each`].
+pub(crate) enum Array<'a, T: Versioned, M: Memory> {
+    /// The first ones of these.
+    Few([T; FEW], usize),
+    /// Those that are there.
+    Many(&'a M, ArrayAt),
+}
+
+impl<T: Versioned, M: Memory> Array<'_, T, M> {
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Self::Few(_, len) => *len == 0,
+            Self::Many(_, at) => at.count == 0,
+        }
+    }
+
+    /// Calls `f` for all structures, in their order. Stops at the first error, and returns it with
+    /// the number of the structure, all before which are done.
+    ///
+    /// It may take as long as userspace likes: before each one but the first it is asked whether to
+    /// go on.
+    #[inline(always)]
+    pub(crate) fn for_each(
+        &self,
+        may_go_on: impl Fn() -> Result,
+        mut f: impl FnMut(&T) -> Result,
+    ) -> Walk {
+        match self {
+            Self::Few(values, len) => {
+                for (value, i) in values.iter().take(*len).zip(0..) {
+                    if i > 0 {
+                        may_go_on().map_err(|e| (i, e))?;
+                    }
+                    f(value).map_err(|e| (i, e))?;
+                }
+                Ok(())
+            }
+            Self::Many(mem, at) => Self::for_each_of_many(*mem, at, &may_go_on, &mut f),
+        }
+    }
+
+    #[inline(never)]
+    fn for_each_of_many(
+        mem: &M,
+        at: &ArrayAt,
+        may_go_on: &dyn Fn() -> Result,
+        f: &mut dyn FnMut(&T) -> Result,
+    ) -> Walk {
+        at.for_each_piece(mem, &|| Ok(()), &mut |first, values: &[T]| {
+            for (value, i) in values.iter().zip(first..) {
+                if i > 0 {
+                    may_go_on().map_err(|e| (i, e))?;
+                }
+                f(value).map_err(|e| (i, e))?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Looks at an array of structures, piece by piece, and asks now and then whether to go on.
 ///
 /// `EINVAL` if the other side knows less than the first version of the structure, `E2BIG` if it
 /// uses a part that we do not know.
-pub(crate) fn read_array_from<T: Versioned>(mem: &impl Memory, array: ArrayAt) -> Result<Array<T>> {
+pub(crate) fn read_array_from<'a, T: Versioned, M: Memory>(
+    mem: &'a M,
+    array: ArrayAt,
+    may_go_on: impl Fn() -> Result,
+) -> Result<Array<'a, T, M>> {
     if array.count == 0 {
         return Ok(Array::Few([T::new_zeroed(); FEW], 0));
     }
@@ -174,32 +287,28 @@ pub(crate) fn read_array_from<T: Versioned>(mem: &impl Memory, array: ArrayAt) -
         return Err(EINVAL);
     }
 
-    let at = |i: usize| {
-        array
-            .addr
-            .wrapping_add((i as u64).wrapping_mul(stride as u64))
-    };
     if count <= FEW {
         let mut values = [T::new_zeroed(); FEW];
         for (i, value) in values.iter_mut().take(count).enumerate() {
-            *value = read_struct_from(mem, at(i), stride)?;
+            let at = array.addr.wrapping_add((i * stride) as u64);
+            *value = read_struct_from(mem, at, stride)?;
         }
         return Ok(Array::Few(values, count));
     }
+    look_at_many::<T>(mem, &array, &may_go_on)?;
+    Ok(Array::Many(mem, array))
+}
 
-    // The allocator complains about sizes beyond this.
-    if count > c_int::MAX as usize / size_of::<T>() {
-        return Err(ENOMEM);
-    }
-    let mut values = KVVec::with_capacity(count, GFP_KERNEL | __GFP_NOWARN)?;
-
-    for i in 0..count {
-        values
-            .push_within_capacity(read_struct_from::<T>(mem, at(i), stride)?)
-            .map_err(|_| ENOMEM)?;
-    }
-
-    Ok(Array::Many(values))
+/// Whether all structures of an array can be read.
+#[inline(never)]
+fn look_at_many<T: Versioned>(
+    mem: &impl Memory,
+    array: &ArrayAt,
+    may_go_on: &dyn Fn() -> Result,
+) -> Result {
+    array
+        .for_each_piece(mem, may_go_on, &mut |_, _: &[T]| Ok(()))
+        .map_err(|(_, e)| e)
 }
 
 /// [`read_struct_from()`] the current process.
@@ -213,9 +322,15 @@ pub(crate) fn write_struct<T: Versioned>(to: u64, size: u32, value: &T) -> Resul
 }
 
 /// [`read_array_from()`] the current process.
-pub(crate) fn read_array<T: Versioned>(array: ArrayAt) -> Result<Array<T>> {
-    read_array_from(&UserMemory, array)
+pub(crate) fn read_array<T: Versioned>(
+    array: ArrayAt,
+    may_go_on: impl Fn() -> Result,
+) -> Result<UserArray<T>> {
+    read_array_from(&UserMemory, array, may_go_on)
 }
+
+/// An array in the memory of the current process.
+pub(crate) type UserArray<T> = Array<'static, T, UserMemory>;
 
 /// Copies a string that ends with a NUL from userspace; `max` is the most bytes it may have, with
 /// the NUL. `E2BIG` when it has more, `EFAULT` when it cannot be read, `ENOMEM`.

@@ -69,14 +69,16 @@ pub(crate) fn bo_set_label(
 
 /// `DRM_IOCTL_PANTHOR_BO_SYNC`
 pub(crate) fn bo_sync(
-    _dev: &PanthorDevice,
+    dev: &PanthorDevice,
     args: &mut uapi::drm_panthor_bo_sync,
     file: &PanthorDrmFile,
 ) -> Result {
-    for op in read_array::<uapi::drm_panthor_bo_sync_op>(&args.ops)?.iter() {
-        Bo::lookup(file, op.handle)?.sync(op)?;
-    }
-    Ok(())
+    read_array::<uapi::drm_panthor_bo_sync_op>(dev, &args.ops)?
+        .for_each(
+            || dev.may_go_on(),
+            |op| Bo::lookup(file, op.handle)?.sync(op),
+        )
+        .map_err(|(_, e)| e)
 }
 
 impl Bo {

@@ -5,7 +5,7 @@
 
 use super::{bind::BindOp, vm::VmStatus};
 use crate::{
-    kernel_ext::{task::fatal_signal_pending, uapi},
+    kernel_ext::uapi,
     panthor_uapi::{check_zero, read_array},
     PanthorBound, PanthorDevice, PanthorDrmFile,
 };
@@ -47,30 +47,24 @@ pub(crate) fn vm_bind(
     const ASYNC: u32 = uapi::drm_panthor_vm_bind_flags_DRM_PANTHOR_VM_BIND_ASYNC;
 
     let vm = file.driver().vms.get(args.vm_id)?;
-    let ops = read_array::<uapi::drm_panthor_vm_bind_op>(&args.ops)?;
+    let ops = read_array::<uapi::drm_panthor_vm_bind_op>(dev, &args.ops)?;
     if args.flags & ASYNC != 0 {
         return Err(EOPNOTSUPP);
     }
-    let failed = ops.iter().enumerate().find_map(|(i, op)| {
-        // Operations that wait for nobody may be very many.
-        if i > 0 && fatal_signal_pending() {
-            return Some((i, EINTR));
-        }
-        BindOp::new(op, vm.kernel_va_start())
-            .and_then(|op| op.run(&vm, dev, file))
-            .err()
-            .map(|e| (i, e))
-    });
-    match failed {
+    let done = ops.for_each(
+        || dev.may_go_on(),
+        |op| BindOp::new(op, vm.kernel_va_start()).and_then(|op| op.run(&vm, dev, file)),
+    );
+    match done {
         // Who is told of a signal makes the same call again, with the argument as we leave it: all
         // operations must be in it. To do some of them twice does not change where it ends.
-        Some((_, e)) if e == EINTR => Err(e),
-        Some((i, e)) => {
+        Err((_, e)) if e == EINTR => Err(e),
+        Err((i, e)) => {
             // Tells userspace which operation failed.
-            args.ops.count = u32::try_from(i)?;
+            args.ops.count = i;
             Err(e)
         }
-        None => Ok(()),
+        Ok(()) => Ok(()),
     }
 }
 

@@ -5,7 +5,10 @@
 //! C header: `include/drm/drm_device.h`
 
 use super::{driver, Driver};
-use crate::kernel_ext::bindings;
+use crate::kernel_ext::{
+    bindings,
+    task::{cond_resched, fatal_signal_pending},
+};
 use core::{
     alloc::Layout,
     mem::{offset_of, ManuallyDrop},
@@ -65,6 +68,19 @@ impl<T: Driver> Device<T> {
     pub(crate) fn is_unplugged(&self) -> bool {
         // SAFETY: The device is valid; the flag is read as the C side does.
         unsafe { (&raw const (*self.as_raw()).unplugged).read_volatile() }
+    }
+
+    /// Whether a section may go on, for loops that may be long: `EINTR` when the task is being
+    /// killed, `ENODEV` when the device was unplugged, which waits for the end of the section.
+    pub(crate) fn may_go_on(&self) -> Result {
+        cond_resched();
+        if fatal_signal_pending() {
+            return Err(EINTR);
+        }
+        if self.is_unplugged() {
+            return Err(ENODEV);
+        }
+        Ok(())
     }
 
     /// Enters a section in which the device is not unplugged, and its bus device bound with that.

@@ -155,6 +155,22 @@ mod tests {
         Ok(())
     }
 
+    /// The sum of the handles of an array.
+    fn sum(memory: &Fake, at: ArrayAt) -> Result<u32> {
+        let ops = read_array_from::<drm_panthor_sync_op, _>(memory, at, || Ok(()))?;
+        let mut sum = 0u32;
+
+        ops.for_each(
+            || Ok(()),
+            |op| {
+                sum = sum.wrapping_add(op.handle);
+                Ok(())
+            },
+        )
+        .map_err(|(_, e)| e)?;
+        Ok(sum)
+    }
+
     #[test]
     fn arrays() -> Result {
         let memory = Fake::filled(0, 64)?;
@@ -162,36 +178,103 @@ mod tests {
         memory.with(BASE + 4, 1, |b| b.fill(1))?;
         memory.with(BASE + 36, 1, |b| b.fill(2))?;
 
-        let ops = read_array_from::<drm_panthor_sync_op>(&memory, array(32, 2))?;
-        assert_eq!(ops.len(), 2);
-        assert_eq!(ops.iter().map(|op| op.handle).sum::<u32>(), 3);
+        assert_eq!(sum(&memory, array(32, 2)), Ok(3));
+        assert_eq!(sum(&memory, array(16, 4)), Ok(3));
+        Ok(())
+    }
 
-        let ops = read_array_from::<drm_panthor_sync_op>(&memory, array(16, 4))?;
-        assert_eq!(ops.len(), 4);
+    /// Around the length of the pieces in which they are read, packed and with a tail.
+    #[test]
+    fn long_arrays() -> Result {
+        for stride in [16, 24] {
+            for count in [1, 2, 3, 15, 16, 17, 31, 32, 33, 100] {
+                let memory = Fake::filled(0, stride * count)?;
+
+                for i in 0..count {
+                    memory.with(BASE + (i * stride + 4) as u64, 1, |b| b.fill(i as u8))?;
+                }
+                let at = array(stride as u32, count as u32);
+                assert_eq!(sum(&memory, at), Ok((0..count as u32).sum()));
+                // One more than there are.
+                assert_eq!(sum(&memory, array(at.stride, at.count + 1)), Err(EFAULT));
+            }
+        }
+        Ok(())
+    }
+
+    /// It is asked whether to go on, and stops with the number of the first that was not done.
+    #[test]
+    fn stops() -> Result {
+        let memory = Fake::filled(0, 16 * 100)?;
+        let ops = read_array_from::<drm_panthor_sync_op, _>(&memory, array(16, 100), || Ok(()))?;
+        let asked = core::cell::Cell::new(0);
+        let mut done = 0;
+        let stopped = ops.for_each(
+            || {
+                asked.set(asked.get() + 1);
+                if asked.get() == 40 {
+                    return Err(EINTR);
+                }
+                Ok(())
+            },
+            |_| {
+                done += 1;
+                Ok(())
+            },
+        );
+        assert_eq!(stopped, Err((40, EINTR)));
+        assert_eq!(done, 40);
+
+        let failed = ops.for_each(|| Ok(()), |_| Err(EPERM));
+        assert_eq!(failed, Err((0, EPERM)));
+
+        // When it is looked at as well.
+        let looked =
+            read_array_from::<drm_panthor_sync_op, _>(&memory, array(16, 100), || Err(EINTR));
+        assert_eq!(looked.err(), Some(EINTR));
+        Ok(())
+    }
+
+    /// The other side takes memory away after the look at all of it.
+    #[test]
+    fn changed_meanwhile() -> Result {
+        let memory = Fake::filled(0, 16 * 40)?;
+        let ops = read_array_from::<drm_panthor_sync_op, _>(&memory, array(16, 40), || Ok(()))?;
+
+        memory.0.borrow_mut().truncate(16 * 39);
+        let mut done = 0;
+        let stopped = ops.for_each(
+            || Ok(()),
+            |_| {
+                done += 1;
+                Ok(())
+            },
+        );
+        assert_eq!(stopped, Err((32, EFAULT)));
+        assert_eq!(done, 32);
         Ok(())
     }
 
     #[test]
     fn empty_array() -> Result {
         let memory = Fake::new(&[])?;
+        let ops = read_array_from::<drm_panthor_sync_op, _>(&memory, array(0, 0), || Err(EINTR))?;
 
         // Nothing else of it is looked at.
-        assert!(read_array_from::<drm_panthor_sync_op>(&memory, array(0, 0))?.is_empty());
+        assert!(ops.is_empty());
         Ok(())
     }
 
     #[test]
     fn array_refusals() -> Result {
         let memory = Fake::filled(1, 64)?;
-        let read = |stride, count| {
-            read_array_from::<drm_panthor_sync_op>(&memory, array(stride, count)).err()
-        };
+        let read = |stride, count| sum(&memory, array(stride, count)).err();
 
         assert_eq!(read(15, 1), Some(EINVAL));
         assert_eq!(read(0, 1), Some(EINVAL));
         assert_eq!(read(32, 2), Some(E2BIG));
         assert_eq!(read(16, 5), Some(EFAULT));
-        assert_eq!(read(16, u32::MAX), Some(ENOMEM));
+        assert_eq!(read(16, u32::MAX), Some(EFAULT));
         Ok(())
     }
 }
