@@ -10,11 +10,16 @@ use crate::kernel_ext::bindings;
 use core::{marker::PhantomData, ptr::NonNull};
 use kernel::{
     prelude::*,
+    sizes::SZ_4M,
     sync::{
         aref::ARef,
         atomic::{Acquire, Atomic, Relaxed, Release},
     },
 };
+
+/// So many bytes of caches are written back before it is asked whether to go on: some
+/// milliseconds.
+const SYNC_STEP: u64 = SZ_4M as u64;
 
 /// What there is of an object's memory.
 #[derive(Clone, Copy)]
@@ -348,7 +353,10 @@ impl<T: DriverObject> Locked<'_, T> {
     }
 
     /// Writes back the CPU's caches for a byte range, and invalidates them with `invalidate`.
-    /// Does nothing where there is no memory. The caller has checked the range.
+    /// Does nothing where there is no memory. The caller has checked the range, which may be long:
+    /// errors of [`Device::may_go_on`], after a part of it.
+    ///
+    /// [`Device::may_go_on`]: crate::kernel_ext::drm::Device::may_go_on
     pub(crate) fn sync_cpu_caches(&self, offset: usize, size: usize, invalidate: bool) -> Result {
         if self.pages().is_none() {
             return Ok(());
@@ -357,11 +365,23 @@ impl<T: DriverObject> Locked<'_, T> {
         let Some(segments) = self.segments() else {
             return Ok(());
         };
+        let mut left = SYNC_STEP;
         for (addr, len) in segments.range(offset as u64, size as u64) {
-            // SAFETY: The range is part of the object's DMA mapping.
-            unsafe {
-                bindings::kx_drm_gem_clean_range(self.as_raw(), addr, len as usize, invalidate)
-            };
+            let (mut addr, mut len) = (addr, len);
+            while len > 0 {
+                if left == 0 {
+                    self.dev().may_go_on()?;
+                    left = SYNC_STEP;
+                }
+                let part = len.min(left);
+                // SAFETY: The range is part of the object's DMA mapping.
+                unsafe {
+                    bindings::kx_drm_gem_clean_range(self.as_raw(), addr, part as usize, invalidate)
+                };
+                addr = addr.wrapping_add(part);
+                len -= part;
+                left -= part;
+            }
         }
         Ok(())
     }

@@ -6,9 +6,10 @@ use e2e::cgroup::Cgroup;
 use e2e::child::{said, Child};
 use e2e::proc::{vmstat, MemInfo};
 use e2e::sys::*;
+use e2e::sysfs::Bound;
 use e2e::uapi::*;
 use e2e::*;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The limit of the cgroup that the callers are in.
 const GROUP: u64 = 64 * M;
@@ -129,6 +130,101 @@ fn four_callers() -> Res {
     Ok(())
 }
 
+/// A process that makes a call that would take an hour; it says so before, and what came of it.
+fn long_call(call: Call) -> Res<Child> {
+    let mut c = Child::spawn(|e| {
+        let r = || -> std::result::Result<(Dev, ObjArray, Option<Map>, Vec<BoSyncOp>), Errno> {
+            let d = Dev::open()?;
+            let vm = d.vm()?;
+            if let Call::Sync = call {
+                let size = 64 * M;
+                let h = d.bo(size, BO_WB_MMAP, vm)?;
+                let m = d.mmap(h, size)?;
+                m.set(0, 1);
+                let op = BoSyncOp {
+                    handle: h,
+                    kind: SYNC_FLUSH_INVALIDATE,
+                    offset: 0,
+                    size,
+                };
+                let ops = vec![op; 100_000];
+                return Ok((d, ObjArray::of(&ops), Some(m), ops));
+            }
+            // Zeroes, which are operations that do nothing.
+            let count = 1u32 << 30;
+            let m = Map::new(
+                -1,
+                0,
+                u64::from(call.stride()) * u64::from(count),
+                libc::PROT_READ,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+            )?;
+            let array = ObjArray {
+                stride: call.stride(),
+                count,
+                array: m.ptr() as u64,
+            };
+            Ok((d, array, Some(m), Vec::new()))
+        };
+        let made = r();
+        e.serve(|cmd| {
+            let (d, array, ..) = made.as_ref().map_err(|e| e.to_string())?;
+            match cmd {
+                "call" => Ok(said(call.make(d, *array))),
+                _ => Ok(String::new()),
+            }
+        })
+    })?;
+    c.call("ready")?;
+    c.send("call")?;
+    // It is somewhere in it, not at its beginning.
+    check!(
+        !c.ready(Duration::from_millis(500)),
+        "{call:?}: {:?}",
+        c.recv(SOON)
+    );
+    Ok(c)
+}
+
+/// SIGKILL ends them.
+fn killed() -> Res {
+    only_rust()?;
+    for call in CALLS {
+        let mut c = long_call(call)?;
+        let start = Instant::now();
+        ok!(kill(c.pid, libc::SIGKILL));
+        let ended = wait_for(SOON, || {
+            matches!(waitpid(c.pid, libc::WNOHANG), Ok(Some(_)))
+        });
+        check!(ended, "{call:?}: alive {SOON:?} after SIGKILL");
+        c.pid = 0;
+        note!("{call:?}: {} ms", start.elapsed().as_millis());
+    }
+    Ok(())
+}
+
+/// Unbinding the driver ends them, and waits no longer.
+fn unbound() -> Res {
+    only_rust()?;
+    for call in CALLS {
+        let b = Bound::new()?;
+        let mut c = long_call(call)?;
+        let start = Instant::now();
+        let (tx, rx) = std::sync::mpsc::channel();
+        let name = b.0.clone();
+        std::thread::spawn(move || tx.send(sysfs::unbind(&name)));
+        match rx.recv_timeout(SOON) {
+            Ok(r) => ok!(r),
+            Err(_) => fail!("{call:?}: unbind did not return in {SOON:?}"),
+        }
+        note!("{call:?}: {} ms", start.elapsed().as_millis());
+        eq!(c.recv(SOON)?, Ok("ENODEV".to_string()));
+        eq!(c.end()?, 0);
+        b.bind()?;
+    }
+    Ok(())
+}
+
 /// Longer than the pieces in which they are read: all of it is looked at before anything is done.
 fn pieces() -> Res {
     let d = ok!(Dev::open());
@@ -198,5 +294,7 @@ fn main() -> std::process::ExitCode {
         pieces,
         unreadable,
         four_callers,
+        killed,
+        unbound,
     ])
 }
