@@ -10,6 +10,7 @@
 use super::bindings;
 use core::mem::size_of;
 use kernel::{
+    page::PAGE_SIZE,
     prelude::*,
     uaccess::{UserPtr, UserSlice},
 };
@@ -22,6 +23,10 @@ use zerocopy::Immutable;
 pub(crate) trait Pod: FromBytes + IntoBytes + Immutable + Copy + 'static {}
 
 impl<T: FromBytes + IntoBytes + Immutable + Copy + 'static> Pod for T {}
+
+/// The most bytes that any version of a structure will have: looking at what is said to be the rest
+/// of one takes no longer than that.
+pub(crate) const MAX_SIZE: usize = PAGE_SIZE;
 
 /// A structure of which there may be several versions.
 pub(crate) trait Versioned: Pod {
@@ -85,8 +90,11 @@ impl Memory for UserMemory {
 
 /// Reads a structure of which the other side knows `size` bytes.
 ///
-/// `E2BIG` if it uses a part that we do not know.
+/// `E2BIG` if it uses a part that we do not know, or has more than a page.
 pub(crate) fn read_struct_from<T: Pod>(mem: &impl Memory, from: u64, size: usize) -> Result<T> {
+    if size > MAX_SIZE {
+        return Err(E2BIG);
+    }
     let mut value = T::new_zeroed();
     let known = size.min(size_of::<T>());
 
@@ -106,7 +114,7 @@ pub(crate) fn read_struct_from<T: Pod>(mem: &impl Memory, from: u64, size: usize
 /// Writes a structure of which the other side knows `size` bytes; it finds zeros in what we do not
 /// know.
 ///
-/// `EINVAL` if it knows less than the first version.
+/// `EINVAL` if it knows less than the first version, `E2BIG` if it has more than a page.
 pub(crate) fn write_struct_to<T: Versioned>(
     mem: &impl Memory,
     to: u64,
@@ -115,6 +123,9 @@ pub(crate) fn write_struct_to<T: Versioned>(
 ) -> Result {
     if size < T::MIN_SIZE {
         return Err(EINVAL);
+    }
+    if size > MAX_SIZE {
+        return Err(E2BIG);
     }
 
     let known = size.min(size_of::<T>());
@@ -271,7 +282,7 @@ impl<T: Versioned, M: Memory> Array<'_, T, M> {
 /// Looks at an array of structures, piece by piece, and asks now and then whether to go on.
 ///
 /// `EINVAL` if the other side knows less than the first version of the structure, `E2BIG` if it
-/// uses a part that we do not know.
+/// uses a part that we do not know, or says that one has more than a page.
 pub(crate) fn read_array_from<'a, T: Versioned, M: Memory>(
     mem: &'a M,
     array: ArrayAt,

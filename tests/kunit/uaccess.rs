@@ -7,7 +7,10 @@ use kernel::prelude::*;
 #[kunit_tests(panthor_uaccess)]
 mod tests {
     use crate::kernel_ext::{
-        uaccess::{read_array_from, read_struct_from, write_struct_to, ArrayAt, Memory, Versioned},
+        uaccess::{
+            read_array_from, read_struct_from, write_struct_to, ArrayAt, Memory, Versioned,
+            MAX_SIZE,
+        },
         uapi::{self, drm_panthor_gpu_info, drm_panthor_mmu_info, drm_panthor_sync_op},
     };
     use core::cell::RefCell;
@@ -275,6 +278,28 @@ mod tests {
         assert_eq!(read(32, 2), Some(E2BIG));
         assert_eq!(read(16, 5), Some(EFAULT));
         assert_eq!(read(16, u32::MAX), Some(EFAULT));
+        Ok(())
+    }
+
+    /// What is behind the part that we know is looked at: it has an end.
+    #[test]
+    fn longest() -> Result {
+        let longest = MAX_SIZE as u32;
+        let memory = Fake::filled(0, 3 * MAX_SIZE + 16)?;
+
+        for count in [1, 2, 3] {
+            assert_eq!(sum(&memory, array(longest, count)), Ok(0));
+            assert_eq!(sum(&memory, array(longest + 1, count)), Err(E2BIG));
+            assert_eq!(sum(&memory, array(u32::MAX, count)), Err(E2BIG));
+        }
+        let info = drm_panthor_mmu_info {
+            page_size_bitmap: 1,
+        };
+        write_struct_to(&memory, BASE, MAX_SIZE, &info)?;
+        assert_eq!(
+            write_struct_to(&memory, BASE, MAX_SIZE + 1, &info),
+            Err(E2BIG)
+        );
         Ok(())
     }
 }

@@ -225,6 +225,57 @@ fn unbound() -> Res {
     Ok(())
 }
 
+/// What is not known of a structure is looked at, up to a page: more is refused at once.
+fn strides() -> Res {
+    ktap::only_rust("the C driver looks at any length")?;
+    let page = page_size() as u32;
+    let d = ok!(Dev::open());
+    ok!(d.vm());
+    let len = u64::from(page) * 40;
+    let zeroes = ok!(Map::new(
+        -1,
+        0,
+        len,
+        libc::PROT_READ,
+        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS
+    ));
+    let array = |stride, count| ObjArray {
+        stride,
+        count,
+        array: zeroes.ptr() as u64,
+    };
+    for call in CALLS {
+        let of_nothing = match call {
+            Call::Bind => Ok(()),
+            Call::Sync => Err(ENOENT),
+            Call::Submit => Err(EINVAL),
+        };
+        for count in [1, 2, 3, 16, 17, 40] {
+            for stride in [page - 8, page] {
+                eq!(call.make(&d, array(stride, count)), of_nothing);
+            }
+            // The last one is what the report had: an hour.
+            for stride in [page + 1, page + 8, u32::MAX, 0x0fff_fff8] {
+                eq!(call.make(&d, array(stride, count)), Err(E2BIG));
+            }
+        }
+        eq!(call.make(&d, array(0x0fff_fff8, 4000)), Err(E2BIG));
+        eq!(call.make(&d, array(u32::MAX, u32::MAX)), Err(E2BIG));
+    }
+    let query = |size| {
+        let mut buf = vec![0u8; 2 * page as usize];
+        d.call(&mut DevQuery {
+            kind: QUERY_GPU_INFO,
+            size,
+            pointer: buf.as_mut_ptr() as u64,
+        })
+    };
+    ok!(query(page));
+    err!(query(page + 1), E2BIG);
+    err!(query(u32::MAX), E2BIG);
+    Ok(())
+}
+
 /// Longer than the pieces in which they are read: all of it is looked at before anything is done.
 fn pieces() -> Res {
     let d = ok!(Dev::open());
@@ -292,6 +343,7 @@ fn pieces() -> Res {
 fn main() -> std::process::ExitCode {
     ktap::run(cases![limit 120;
         pieces,
+        strides,
         unreadable,
         four_callers,
         killed,
