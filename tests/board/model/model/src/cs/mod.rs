@@ -9,6 +9,7 @@ pub mod instr;
 pub mod rng;
 pub mod scoreboard;
 pub mod state;
+pub mod suspend;
 
 pub use exec::settle;
 pub use state::{Outcome, Ring, Stream};

@@ -5,6 +5,7 @@
 mod control;
 mod errors;
 mod late;
+mod suspend;
 mod sync;
 
 use super::flat::Flat;
