@@ -4,9 +4,9 @@
 //!
 //! A slot counts what was issued with it and is not complete. Each piece of work has an entry with
 //! all that it needs, so that its effect can happen late. Entries complete when their time has come,
-//! in any order, with two exceptions that hardware has too: loads and stores of a stream happen in
-//! the order of issue, and so do deferred instructions that wait for the same scoreboards or signal
-//! the same one.
+//! in any order, with exceptions that hardware has too: loads and stores of a stream happen in the
+//! order of issue, so does tiling, and so do deferred instructions that wait for the same
+//! scoreboards or signal the same one.
 
 use super::env::{FlushModes, Scope};
 use super::state::SLOTS;
@@ -142,9 +142,14 @@ pub enum Op {
 }
 
 impl Op {
-    /// Whether it is a load or a store.
-    pub fn load_store(&self) -> bool {
-        matches!(self, Self::Load { .. } | Self::Store { .. })
+    /// The unit that does such work one after the other, in the order of issue: 0 loads and stores,
+    /// 1 tiles.
+    pub fn in_order(&self) -> Option<usize> {
+        match self {
+            Self::Load { .. } | Self::Store { .. } => Some(0),
+            Self::Tiling(_) => Some(1),
+            _ => None,
+        }
     }
 }
 
@@ -241,11 +246,22 @@ impl Scoreboards {
 
     /// Time of the first entry that takes effect by itself.
     pub fn next_due(&self) -> Option<u64> {
-        let due = |e: &Entry| match e.phase {
-            Phase::Running { due, .. } => Some(due),
-            Phase::Working => Some(0),
-            Phase::Deferred | Phase::Starved => None,
-        };
-        self.entries.iter().filter_map(due).min()
+        let mut first = None;
+        let mut seen = [false; 2];
+        for entry in &self.entries {
+            // What is behind other work of its unit cannot begin before that is complete.
+            if let Some(unit) = entry.op.in_order() {
+                if std::mem::replace(&mut seen[unit], true) {
+                    continue;
+                }
+            }
+            let due = match entry.phase {
+                Phase::Running { due, .. } => due,
+                Phase::Working => 0,
+                Phase::Deferred | Phase::Starved => continue,
+            };
+            first = Some(first.map_or(due, |first: u64| first.min(due)));
+        }
+        first
     }
 }

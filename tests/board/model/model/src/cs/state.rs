@@ -160,6 +160,9 @@ pub enum Oom {
     Answered(u64),
     /// The host has none.
     Refused,
+    /// The host has none, and the exception handler runs: until its end nothing is taken, since it
+    /// changes the lists.
+    Handled,
     /// The host has none, and the exception handler ran since.
     HandlerRan,
     /// Nobody can give memory back.

@@ -157,7 +157,10 @@ impl Stream {
                     let (found, cut) = match next {
                         0 => match self.find(env)? {
                             Some(found) => found,
-                            None => return Ok(false),
+                            None => {
+                                tiling.stage = TilingStage::Look;
+                                return Ok(false);
+                            }
                         },
                         next => (next, false),
                     };
@@ -191,6 +194,9 @@ impl Stream {
             self.oom = Oom::None;
             // Chunks of the host are not linked.
             return Ok(Some((chunk, false)));
+        }
+        if self.oom == Oom::Handled {
+            return Ok(None);
         }
         let heap = self.heap;
         if heap == 0 || heap % 8 != 0 {
@@ -226,7 +232,7 @@ impl Stream {
                 self.oom = Oom::None;
                 Err(Trap::fault(code::OOM, heap))
             }
-            Oom::Raised | Oom::Refused | Oom::Answered(_) => Ok(None),
+            Oom::Raised | Oom::Refused | Oom::Handled | Oom::Answered(_) => Ok(None),
         }
     }
 }
@@ -242,30 +248,32 @@ pub fn settle<'a>(streams: impl IntoIterator<Item = &'a mut Stream>) -> bool {
     let mut changed = false;
     for n in 0..streams.len() {
         let (oom, heap, passes) = (streams[n].oom, streams[n].heap, streams[n].passes);
-        if oom != Oom::Refused {
+        if !matches!(oom, Oom::Refused | Oom::Handled) {
             continue;
         }
         let mine = |s: &&mut &mut Stream| s.heap == heap && s.fatal.is_none();
         let mut running = false;
         let mut done = false;
+        let mut known = false;
         for s in streams.iter_mut().filter(mine) {
             done |= std::mem::take(&mut s.handler_done);
             running |= s.handler_due || s.handler_depth != 0;
+            known |= s.handler_known;
         }
-        if done {
-            streams[n].oom = Oom::HandlerRan;
-            changed = true;
-        } else if !running {
-            if let Some(s) = streams.iter_mut().filter(mine).find(|s| s.has_handler()) {
-                s.handler_due = true;
-                changed = true;
-            } else if !streams.iter_mut().filter(mine).any(|s| s.handler_known)
-                && passes.vt_end == passes.frag_end
-            {
-                streams[n].oom = Oom::Hopeless;
-                changed = true;
-            }
-        }
+        let next = if running {
+            oom
+        } else if oom == Oom::Handled && done {
+            Oom::HandlerRan
+        } else if let Some(s) = streams.iter_mut().filter(mine).find(|s| s.has_handler()) {
+            s.handler_due = true;
+            Oom::Handled
+        } else if !known && passes.vt_end == passes.frag_end {
+            Oom::Hopeless
+        } else {
+            Oom::Refused
+        };
+        streams[n].oom = next;
+        changed |= next != oom;
     }
     changed
 }

@@ -32,12 +32,13 @@ impl Stream {
         self.hit_lock = false;
         let mut changed = false;
         let mut worked = false;
-        // Loads and stores keep their order.
-        let mut ls_waits = false;
+        // Loads and stores keep their order, and so does the tiler.
+        let mut waits = [false; 2];
         let mut now = env.now();
         let mut i = 0;
         while let Some(entry) = self.sb.entries.get(i) {
-            let ls = entry.op.load_store();
+            let unit = entry.op.in_order();
+            let behind = unit.is_some_and(|unit| waits[unit]);
             let ready = match entry.phase {
                 Phase::Deferred => {
                     if self.sb.may_start(i) {
@@ -49,14 +50,17 @@ impl Stream {
                     false
                 }
                 Phase::Running { due, after } => {
-                    now >= due && (self.stalled || self.executed >= after) && !(ls && ls_waits)
+                    now >= due && (self.stalled || self.executed >= after) && !behind
                 }
                 // One slice of one job.
                 Phase::Working => !worked,
-                Phase::Starved => true,
+                Phase::Starved => !behind,
             };
+            // Until it is complete, what is behind it in the same unit waits.
+            if let Some(unit) = unit {
+                waits[unit] = true;
+            }
             if !ready {
-                ls_waits |= ls;
                 i += 1;
                 continue;
             }
@@ -83,16 +87,21 @@ impl Stream {
                 Ok(Done::Starved) => entry.phase = Phase::Starved,
                 Ok(Done::Yes) => {
                     self.completed(i);
+                    if let Some(unit) = unit {
+                        waits[unit] = behind;
+                    }
                     changed = true;
                     continue;
                 }
                 Err(Trap::Locked | Trap::Wait(_)) => {
                     self.hit_lock = true;
-                    ls_waits |= ls;
                 }
                 Err(Trap::Off) => return Err(Outcome::Off),
                 Err(Trap::Fault(failure) | Trap::Fatal(failure)) => {
                     self.completed(i);
+                    if let Some(unit) = unit {
+                        waits[unit] = behind;
+                    }
                     self.raise(failure);
                     changed = true;
                     continue;

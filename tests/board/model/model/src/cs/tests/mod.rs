@@ -4,6 +4,7 @@
 
 mod control;
 mod errors;
+mod heap;
 mod late;
 mod suspend;
 mod sync;
