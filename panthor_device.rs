@@ -168,7 +168,7 @@ impl PanthorPlatformDriver {
             }? Error),
         )?;
         let data = drm_dev.device().clone();
-        panthor_gem::use_huge_pages(&data);
+        panthor_gem::use_huge_pages(&drm_dev);
 
         panthor_irq::request(pdev, c"gpu", c"panthor-gpu", data.gpu.clone())?;
         panthor_irq::request(pdev, c"job", c"panthor-job", data.fw.clone())?;

@@ -16,7 +16,10 @@ mod object_set;
 pub(crate) mod reclaim_state;
 mod shrinker;
 
-use crate::{kernel_ext::drm::gem::Object, PanthorDevice};
+use crate::{
+    kernel_ext::drm::{gem::Object, UnregisteredDevice},
+    PanthorDevice, PanthorDriver,
+};
 use kernel::{prelude::*, sync::atomic::Atomic};
 
 #[cfg(CONFIG_DRM_PANTHOR_RS_TEST)]
@@ -112,13 +115,14 @@ impl GemDevice {
 }
 
 /// Makes buffers of huge pages where that is possible, unless the module parameter
-/// `transparent_hugepage` says no. To be called before there are buffers.
-pub(crate) fn use_huge_pages(dev: &PanthorDevice) {
+/// `transparent_hugepage` says no.
+pub(crate) fn use_huge_pages(unregistered: &UnregisteredDevice<PanthorDriver>) {
     if !cfg!(CONFIG_TRANSPARENT_HUGEPAGE) || !crate::module_parameters::transparent_hugepage.value()
     {
         return;
     }
-    match crate::kernel_ext::drm::gem::use_huge_pages(dev) {
+    let dev = unregistered.device();
+    match crate::kernel_ext::drm::gem::use_huge_pages(unregistered) {
         Ok(()) => dev_info!(dev.parent(), "Using transparent huge pages\n"),
         Err(e) => dev_warn!(dev.parent(), "Cannot use transparent huge pages: {e:?}\n"),
     }

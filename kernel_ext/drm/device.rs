@@ -11,7 +11,7 @@ use crate::kernel_ext::{
 };
 use core::{
     alloc::Layout,
-    mem::{offset_of, ManuallyDrop},
+    mem::offset_of,
     ops::Deref,
     ptr::{self, NonNull},
 };
@@ -83,11 +83,11 @@ impl<T: Driver> Device<T> {
         Ok(())
     }
 
-    /// Enters a section in which the device is not unplugged, and its bus device bound with that.
-    /// It may not be registered yet.
+    /// Enters a section in which the device is registered, and its bus device bound with that.
     ///
-    /// Returns `None` when the device was unplugged, or given up before it was registered.
-    /// Unplugging waits for the section's end.
+    /// Returns `None` when it is not: not yet, not any more, or its registration failed. The end of
+    /// the registration waits for the section's end. What has to be done before takes the bound
+    /// device that probe has.
     pub(crate) fn enter(&self) -> Option<Enter<'_, T>> {
         let mut idx = 0;
 
@@ -149,7 +149,8 @@ unsafe impl<T: Driver> AlwaysRefCounted for Device<T> {
     }
 }
 
-/// A section in which a device cannot be unplugged, see [`Device::enter()`].
+/// A section in which a device is registered, see [`Device::enter()`]: the proof that its bus device
+/// is bound.
 ///
 /// # Invariants
 ///
@@ -164,8 +165,9 @@ pub(crate) struct Enter<'a, T: Driver> {
 impl<T: Driver> Enter<'_, T> {
     /// The bus device.
     pub(crate) fn parent(&self) -> &device::Device<device::Bound> {
-        // SAFETY: It is bound until the device was unplugged, or given up by its probe; the former
-        // waits for the end of the section, which this does not outlive.
+        // SAFETY: The flag that lets nobody in is set from the start until `Registration::new()`,
+        // which its probe calls, and again when that fails or the registration ends: both wait for
+        // the end of the section, which this does not outlive, and come before the unbind.
         unsafe { self.dev.parent().as_bound() }
     }
 }
@@ -208,8 +210,8 @@ impl DmaLimits {
     }
 }
 
-/// A device that was not registered yet: nobody but the driver knows it. When this is dropped it is
-/// given up: from then on it is like one that was unplugged.
+/// A device that was not registered yet: nobody but the driver knows it, and it is like one that was
+/// unplugged. That is what it remains when this is dropped.
 pub(crate) struct UnregisteredDevice<T: Driver> {
     dev: ARef<Device<T>>,
     _not_send: NotThreadSafe,
@@ -251,8 +253,12 @@ impl<T: Driver> UnregisteredDevice<T> {
             return Err(err);
         }
 
+        // Nobody enters before there is a registration, whose end waits for those inside.
         // SAFETY: The device is known to nobody else yet.
-        unsafe { (*raw_drm).driver = const { &driver::Vtable::<T>::DRIVER } };
+        unsafe {
+            (*raw_drm).driver = const { &driver::Vtable::<T>::DRIVER };
+            (*raw_drm).unplugged = true;
+        }
 
         // INVARIANT: Everything is initialised.
         // SAFETY: The pointer is not null, and the initial reference is taken over by the `ARef`.
@@ -269,28 +275,15 @@ impl<T: Driver> UnregisteredDevice<T> {
         &self.dev
     }
 
-    /// Gives up the knowledge that it is not registered, which it is by now.
-    pub(super) fn into_device(self) -> ARef<Device<T>> {
-        let this = ManuallyDrop::new(self);
-        // SAFETY: The reference is moved out of what is not dropped, nor used any more.
-        unsafe { ptr::read(&this.dev) }
-    }
-}
-
-impl<T: Driver> Drop for UnregisteredDevice<T> {
-    fn drop(&mut self) {
-        // Others may have references. Nothing else tells them that the bus device is about to go,
-        // as nobody unplugs what was not registered.
-        // SAFETY: The device is valid. Only its registration writes the flag, and that will not
-        // come any more, or has failed; it is read as the C side does.
-        unsafe { (&raw mut (*self.dev.as_raw()).unplugged).write_volatile(true) };
-    }
-}
-
-impl<T: Driver> Deref for UnregisteredDevice<T> {
-    type Target = Device<T>;
-
-    fn deref(&self) -> &Device<T> {
-        &self.dev
+    /// Lets others enter, for the registration: to be called right before `drm_dev_register()`, which
+    /// stops that again when it fails, and waits for those who did.
+    ///
+    /// # Safety
+    ///
+    /// The registration ends before the bus device is unbound.
+    pub(super) unsafe fn open(self) -> ARef<Device<T>> {
+        // SAFETY: The device is valid, and nobody else writes the flag before it is registered.
+        unsafe { (&raw mut (*self.dev.as_raw()).unplugged).write_volatile(false) };
+        self.dev
     }
 }

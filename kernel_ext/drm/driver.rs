@@ -269,13 +269,14 @@ impl<T: Driver> Registration<T> {
         parent: &device::Device<device::Bound>,
         dev: UnregisteredDevice<T>,
     ) -> Result<Devres<Self>> {
-        if !core::ptr::eq::<device::Device>(&**parent, dev.parent()) {
+        if !core::ptr::eq::<device::Device>(&**parent, dev.device().parent()) {
             return Err(EINVAL);
         }
 
+        // SAFETY: `Devres` ends the registration below, and an error of that ends it at once.
+        let dev = unsafe { dev.open() };
         // SAFETY: The device is initialised and was not registered before.
         to_result(unsafe { bindings::drm_dev_register(dev.as_raw(), 0) })?;
-        let dev = dev.into_device();
 
         // INVARIANT: The device was registered above.
         Devres::new(parent, Ok::<Self, Error>(Self { dev }))

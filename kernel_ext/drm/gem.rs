@@ -15,7 +15,7 @@ mod object;
 mod prime;
 
 use super::{
-    device::Device,
+    device::{Device, UnregisteredDevice},
     driver::Driver,
     gpuvm::{DriverGpuVm, MappingsLocked},
 };
@@ -115,11 +115,12 @@ impl<D: Driver> Device<D> {
 /// The address spaces that objects of a driver are mapped in.
 type VmOf<D> = <<D as Driver>::Object as DriverObject>::Vm;
 
-/// Makes a device's objects use huge pages where they can. Only before objects are created;
-/// `ENOMEM`, or `EOPNOTSUPP` where the kernel has no such pages.
-pub(crate) fn use_huge_pages<D: Driver>(dev: &Device<D>) -> Result {
+/// Makes a device's objects use huge pages where they can. `ENOMEM`, or `EOPNOTSUPP` where the kernel
+/// has no such pages.
+pub(crate) fn use_huge_pages<D: Driver>(dev: &UnregisteredDevice<D>) -> Result {
+    let raw = dev.device().as_raw();
     // SAFETY: The device is valid.
-    kernel::error::to_result(unsafe { bindings::kx_drm_gem_huge_mnt_create(dev.as_raw()) })
+    kernel::error::to_result(unsafe { bindings::kx_drm_gem_huge_mnt_create(raw) })
 }
 
 /// Whether [`Object::swap_out`] works on this kernel: `shmem_reclaim_range()` is an addition of
