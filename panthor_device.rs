@@ -6,7 +6,7 @@
 use crate::{
     kernel_ext::{
         drm::{DmaLimits, Registration, UnregisteredDevice},
-        property, shrinker, sysfs,
+        property,
     },
     panthor_fw::Fw,
     panthor_gem::{self, GemDevice},
@@ -15,17 +15,9 @@ use crate::{
     panthor_mmu::{slots::AsSlots, MmuDevice},
     panthor_power::Power,
     panthor_regs::{Regs, WINDOW_SIZE},
-    panthor_sysfs, PanthorDevice, PanthorDriver,
+    panthor_sysfs, PanthorDriver,
 };
-use kernel::{
-    clk::Hertz,
-    device::{self, Bound, Core},
-    devres::{self, Devres},
-    dma::DmaMask,
-    new_mutex, of, platform,
-    prelude::*,
-    sync::{aref::ARef, Arc, Mutex},
-};
+use kernel::{clk::Hertz, device::Core, devres, dma::DmaMask, of, platform, prelude::*, sync::Arc};
 
 /// The driver's data in the DRM device.
 ///
@@ -39,7 +31,6 @@ pub(crate) struct PanthorData {
     /// Caches, power, reset.
     pub(crate) gpu: Arc<Gpu>,
     /// Address spaces and their slots.
-    #[pin]
     pub(crate) mmu: MmuDevice,
     /// Buffers.
     #[pin]
@@ -57,21 +48,6 @@ pub(crate) struct Frequencies {
     pub(crate) current: Hertz,
     /// At the fastest operating point.
     pub(crate) max: Hertz,
-}
-
-/// The driver's data in the platform device.
-#[pin_data]
-pub(crate) struct PlatformData {
-    dev: ARef<PanthorDevice>,
-    /// The registration with user space; `None` once it was unplugged.
-    #[pin]
-    registration: Mutex<Option<Devres<Registration<PanthorDriver>>>>,
-    /// The attributes; `None` once they were removed.
-    #[pin]
-    attributes: Mutex<Option<Devres<sysfs::Group<ARef<PanthorDevice>>>>>,
-    /// Gives memory up when the kernel is short of it; `None` once the device was unplugged.
-    #[pin]
-    shrinker: Mutex<Option<shrinker::Registration<PanthorDevice>>>,
 }
 
 /// What a device needs besides what all of them do.
@@ -101,17 +77,10 @@ kernel::of_device_table!(
 /// The platform driver.
 pub(crate) struct PanthorPlatformDriver;
 
-/// A device that others know of, and what ends that when it is dropped.
-struct Known {
-    dev: ARef<PanthorDevice>,
-    shrinker: shrinker::Registration<PanthorDevice>,
-    attributes: Devres<sysfs::Group<ARef<PanthorDevice>>>,
-    registration: Devres<Registration<PanthorDriver>>,
-}
-
 impl PanthorPlatformDriver {
-    /// Switches the device on, finds out what it is, and makes it known.
-    fn bring_up(pdev: &platform::Device<Core<'_>>) -> Result<Known> {
+    /// Switches the device on, finds out what it is, and makes it known. All of it ends in the opposite
+    /// order when the device is unbound, or something fails.
+    fn bring_up(pdev: &platform::Device<Core<'_>>) -> Result {
         let dev = pdev.as_ref();
         let power = Power::new(dev)?;
         let freq = Frequencies {
@@ -150,67 +119,42 @@ impl PanthorPlatformDriver {
             GFP_KERNEL,
         )?;
 
-        let coherent = info.is_coherent();
-        let shrinker = shrinker::Unregistered::new()?;
-        let of_lists = &shrinker;
         let fw = Arc::pin_init(Fw::new(regs.clone()), GFP_KERNEL)?;
-        let drm_dev = UnregisteredDevice::<PanthorDriver>::new(
+
+        // Before there is a device: interrupts are there until it is switched off.
+        panthor_irq::request(pdev, c"gpu", c"panthor-gpu", gpu.clone())?;
+        panthor_irq::request(pdev, c"job", c"panthor-job", fw.clone())?;
+        panthor_irq::request(pdev, c"mmu", c"panthor-mmu", slots.clone())?;
+
+        let coherent = info.is_coherent();
+        let unregistered = UnregisteredDevice::<PanthorDriver>::new(
             dev,
             limits,
             try_pin_init!(PanthorData {
                 info,
                 regs,
                 gpu,
-                mmu <- MmuDevice::new(slots),
-                gem <- GemDevice::new(coherent, of_lists),
+                mmu: MmuDevice { slots },
+                gem <- GemDevice::new(coherent),
                 fw,
                 freq,
             }? Error),
         )?;
-        let data = drm_dev.device().clone();
-        panthor_gem::use_huge_pages(&drm_dev);
+        panthor_gem::use_huge_pages(&unregistered);
+        let data = unregistered.device().clone();
+        data.gpu.resume()?;
+        data.mmu.slots.resume()?;
 
-        panthor_irq::request(pdev, c"gpu", c"panthor-gpu", data.gpu.clone())?;
-        panthor_irq::request(pdev, c"job", c"panthor-job", data.fw.clone())?;
-        panthor_irq::request(pdev, c"mmu", c"panthor-mmu", data.mmu.slots.clone())?;
-
-        Self::make_known(dev, data.clone(), drm_dev, shrinker).inspect_err(|_| take_apart(&data))
-    }
-
-    /// Powers the GPU up and tells everybody about it; user space comes last.
-    fn make_known(
-        parent: &device::Device<Bound>,
-        dev: ARef<PanthorDevice>,
-        unregistered: UnregisteredDevice<PanthorDriver>,
-        shrinker: shrinker::Unregistered<PanthorDevice>,
-    ) -> Result<Known> {
-        dev.gpu.resume()?;
-        dev.mmu.slots.resume()?;
-
-        let shrinker = shrinker.register(dev.clone());
-        let attributes = panthor_sysfs::add(parent, dev.clone())?;
-        let registration = Registration::new(parent, unregistered)?;
-
-        Ok(Known {
-            dev,
-            shrinker,
-            attributes,
-            registration,
-        })
-    }
-}
-
-/// Ends all that the device does for address spaces and buffers, and switches it off. Nobody may
-/// enter any more.
-fn take_apart(dev: &PanthorDevice) {
-    if let Err(err) = dev.detach_memory(|| dev.switch_off()) {
-        dev_err!(dev.parent(), "Memory stays mapped for DMA: {err:?}\n");
+        // User space comes last. It goes first: writes to attributes that wait for something end
+        // when there is no device any more.
+        panthor_sysfs::add(dev, data)?;
+        Registration::add(dev, unregistered)
     }
 }
 
 impl PanthorData {
     /// Leaves the GPU without power and silent.
-    fn switch_off(&self) {
+    pub(crate) fn switch_off(&self) {
         // It may not answer any more. With its L2 cache off, or after a reset, the GPU does not
         // write to memory; clocks and supplies go next in any case.
         let _ = self.mmu.slots.suspend();
@@ -221,43 +165,20 @@ impl PanthorData {
 
 impl platform::Driver for PanthorPlatformDriver {
     type IdInfo = Needs;
-    type Data<'bound> = PlatformData;
+    type Data<'bound> = Self;
     const OF_ID_TABLE: Option<of::IdTable<Self::IdInfo>> = Some(&OF_TABLE);
 
     fn probe<'bound>(
         pdev: &'bound platform::Device<Core<'_>>,
         needs: Option<&'bound Self::IdInfo>,
     ) -> impl PinInit<Self::Data<'bound>, Error> + 'bound {
-        pin_init::pin_init_scope(move || {
-            if needs == Some(&Needs::HashAndFuses) {
-                dev_err!(
-                    pdev,
-                    "GPUs with an ASN hash and a shader-present cell are not supported\n"
-                );
-                return Err(EOPNOTSUPP);
-            }
-            let known = Self::bring_up(pdev)?;
-
-            Ok(try_pin_init!(PlatformData {
-                dev: known.dev,
-                attributes <- new_mutex!(Some(known.attributes)),
-                registration <- new_mutex!(Some(known.registration)),
-                shrinker <- new_mutex!(Some(known.shrinker)),
-            }? Error))
-        })
-    }
-
-    fn unbind<'bound>(_pdev: &'bound platform::Device<Core<'_>>, this: Pin<&PlatformData>) {
-        // First nobody may enter any more; the lock is not held while those inside leave.
-        let registration = this.registration.lock().take();
-        drop(registration);
-
-        // Writes to them that wait for something end when there is no device any more.
-        let attributes = this.attributes.lock().take();
-        drop(attributes);
-
-        // No buffer may be given up while all are taken apart.
-        drop(this.shrinker.lock().take());
-        take_apart(&this.dev);
+        if needs == Some(&Needs::HashAndFuses) {
+            dev_err!(
+                pdev,
+                "GPUs with an ASN hash and a shader-present cell are not supported\n"
+            );
+            return Err(EOPNOTSUPP);
+        }
+        Self::bring_up(pdev).map(|()| Self)
     }
 }

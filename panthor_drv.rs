@@ -143,6 +143,10 @@ impl drm::Driver for PanthorDriver {
         },
     ];
 
+    fn power_off(dev: &PanthorDevice) {
+        dev.switch_off();
+    }
+
     fn open(_dev: &PanthorDevice) -> Result<Arc<PanthorFile>> {
         PanthorFile::new()
     }

@@ -18,7 +18,7 @@ mod shrinker;
 
 use crate::{
     kernel_ext::drm::{gem::Object, UnregisteredDevice},
-    PanthorDevice, PanthorDriver,
+    PanthorDriver,
 };
 use kernel::{prelude::*, sync::atomic::Atomic};
 
@@ -28,11 +28,6 @@ pub(crate) use self::{
     bo::{BoKind, PanthorBo, SwapTurn},
     debugfs::{set_shrink, show_gems, show_shrink},
     object_set::ObjectSet,
-};
-use crate::kernel_ext::{
-    drm::gem::{Lru, LISTS},
-    registry::Registry,
-    shrinker::Unregistered,
 };
 
 #[cfg(CONFIG_DRM_PANTHOR_RS_TEST)]
@@ -46,12 +41,6 @@ pub(crate) type Bo = Object<PanthorBo>;
 /// What a device keeps about its buffers.
 #[pin_data]
 pub(crate) struct GemDevice {
-    /// All buffers.
-    #[pin]
-    pub(crate) all: Registry<Bo>,
-    /// Buffers with memory, by how easy it is to give up.
-    #[pin]
-    pub(crate) lists: ReclaimLists,
     /// CPU pages that the last scan of the shrinker gave up, for debugfs.
     pub(crate) last_scan: Atomic<u64>,
     /// What the debugfs file `bo_busy` makes buffers wait for.
@@ -62,55 +51,15 @@ pub(crate) struct GemDevice {
     pub(crate) coherent: bool,
 }
 
-/// The lists of buffers with memory, each in the order in which they came into it.
-#[pin_data]
-pub(crate) struct ReclaimLists {
-    /// See [`reclaim_state::ReclaimState::Unused`].
-    #[pin]
-    pub(crate) unused: Lru<PanthorBo>,
-    /// See [`reclaim_state::ReclaimState::CpuMapped`].
-    #[pin]
-    pub(crate) cpu_mapped: Lru<PanthorBo>,
-    /// See [`reclaim_state::ReclaimState::GpuMapped`].
-    #[pin]
-    pub(crate) gpu_mapped: Lru<PanthorBo>,
-    /// See [`reclaim_state::ReclaimState::GpuShared`].
-    #[pin]
-    pub(crate) gpu_shared: Lru<PanthorBo>,
-}
-
-impl ReclaimLists {
-    /// All of them, the easiest first.
-    pub(crate) fn in_order(&self) -> [&Lru<PanthorBo>; LISTS] {
-        [
-            &self.unused,
-            &self.cpu_mapped,
-            &self.gpu_mapped,
-            &self.gpu_shared,
-        ]
-    }
-}
-
 impl GemDevice {
     /// The state of a device without buffers.
-    /// Their memory is given up by `shrinker`. `ENOMEM`.
-    pub(crate) fn new(
-        coherent: bool,
-        shrinker: &Unregistered<PanthorDevice>,
-    ) -> impl PinInit<Self, Error> + '_ {
-        try_pin_init!(Self {
-            all <- Registry::new(),
-            lists <- try_pin_init!(ReclaimLists {
-                unused <- Lru::new(shrinker),
-                cpu_mapped <- Lru::new(shrinker),
-                gpu_mapped <- Lru::new(shrinker),
-                gpu_shared <- Lru::new(shrinker),
-            }? Error),
+    pub(crate) fn new(coherent: bool) -> impl PinInit<Self> {
+        pin_init!(Self {
             last_scan: Atomic::new(0),
             #[cfg(CONFIG_DRM_PANTHOR_RS_TEST)]
             busy <- kernel::new_mutex!(None, "GemDevice::busy"),
             coherent,
-        }? Error)
+        })
     }
 }
 

@@ -32,25 +32,10 @@ pub(crate) use self::{
     space::{Space, VmSpace},
     vm::Vm,
 };
-use crate::kernel_ext::registry::Registry;
-use kernel::{prelude::*, sync::Arc};
+use kernel::sync::Arc;
 
 /// What a device keeps about its address spaces.
-#[pin_data]
 pub(crate) struct MmuDevice {
-    /// All address spaces.
-    #[pin]
-    pub(crate) all: Registry<VmSpace>,
     /// The slots where the hardware knows some of them.
     pub(crate) slots: Arc<AsSlots>,
-}
-
-impl MmuDevice {
-    /// The state of a device with these `slots`, without address spaces.
-    pub(crate) fn new(slots: Arc<AsSlots>) -> impl PinInit<Self> {
-        pin_init!(Self {
-            all <- Registry::new(),
-            slots,
-        })
-    }
 }

@@ -21,7 +21,6 @@ use crate::{
 use core::fmt::Write;
 use kernel::{
     device::{self, Bound},
-    devres::Devres,
     prelude::*,
     str::Formatter,
     sync::aref::ARef,
@@ -34,12 +33,9 @@ const ATTRIBUTES: &[Attribute<ARef<PanthorDevice>>] = &[
     Attribute::read_only(c"mem_reclaim_mode", mem_reclaim_mode),
 ];
 
-/// Adds the attributes to the platform device.
-pub(crate) fn add(
-    parent: &device::Device<Bound>,
-    dev: ARef<PanthorDevice>,
-) -> Result<Devres<Group<ARef<PanthorDevice>>>> {
-    Group::new(parent, ATTRIBUTES, dev)
+/// Adds the attributes to the platform device, until it is unbound.
+pub(crate) fn add(parent: &device::Device<Bound>, dev: ARef<PanthorDevice>) -> Result {
+    Group::add(parent, ATTRIBUTES, dev)
 }
 
 /// Reads the number of a process.

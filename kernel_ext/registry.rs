@@ -87,7 +87,7 @@ pub(crate) struct Registry<T: AlwaysRefCounted + Send + Sync> {
 
 impl<T: AlwaysRefCounted + Send + Sync> Registry<T> {
     /// An empty registry.
-    pub(crate) fn new() -> impl PinInit<Self> {
+    pub(super) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             inner <- new_mutex!(
                 Inner {

@@ -113,8 +113,9 @@ impl<T: Shrink> Unregistered<T> {
         })
     }
 
-    /// From now on the kernel asks it for objects of `data`.
-    pub(crate) fn register(self, data: ARef<T>) -> Registration<T> {
+    /// From now on the kernel asks it for objects of `data`, until the registration is dropped: which
+    /// must be before the module goes, and therefore is not left to drivers.
+    pub(super) fn register(self, data: ARef<T>) -> Registration<T> {
         let shrinker = self.shrinker;
         core::mem::forget(self);
         // SAFETY: The shrinker is ours until it is registered; the data lives longer.
@@ -145,14 +146,11 @@ impl<T> Drop for Unregistered<T> {
 /// # Invariants
 ///
 /// `shrinker` is registered and its private data is the address of `_data`.
-pub(crate) struct Registration<T: Shrink> {
+pub(super) struct Registration<T: Shrink> {
     shrinker: NonNull<bindings::shrinker>,
     /// Keeps what is shrunk.
     _data: ARef<T>,
 }
-
-// What is registered is behind pointers, and does not move with it.
-impl<T: Shrink> Unpin for Registration<T> {}
 
 // SAFETY: A registration may be ended by any thread.
 unsafe impl<T: Shrink> Send for Registration<T> {}

@@ -9,7 +9,7 @@ use core::{marker::PhantomPinned, ptr};
 use kernel::{
     container_of,
     device::{self, Bound},
-    devres::Devres,
+    devres,
     error::to_result,
     page::PAGE_SIZE,
     prelude::*,
@@ -91,8 +91,8 @@ impl<T> Entry<T> {
     }
 }
 
-/// The attributes of a device, which are removed when this is dropped. That waits for the end of
-/// accesses under way.
+/// The attributes of a device, which devres keeps. They are removed when this is dropped, which waits
+/// for the end of accesses under way.
 ///
 /// # Invariants
 ///
@@ -110,17 +110,13 @@ pub(crate) struct Group<T: 'static> {
 // SAFETY: The pointers are to parts of the structure itself.
 unsafe impl<T: Send + Sync> Send for Group<T> {}
 
-// SAFETY: There are no methods on a shared reference.
-unsafe impl<T: Send + Sync> Sync for Group<T> {}
-
 impl<T: Send + Sync> Group<T> {
-    /// Adds attributes to a device. They are removed when the result is dropped, or else when the
-    /// device is unbound.
-    pub(crate) fn new(
+    /// Adds attributes to a device, until it is unbound.
+    pub(crate) fn add(
         dev: &device::Device<Bound>,
         attributes: &'static [Attribute<T>],
         data: T,
-    ) -> Result<Devres<Self>> {
+    ) -> Result {
         let data = KBox::new(data, GFP_KERNEL)?;
         let mut entries = KVec::with_capacity(attributes.len(), GFP_KERNEL)?;
         let mut attrs = KVec::with_capacity(attributes.len().saturating_add(1), GFP_KERNEL)?;
@@ -153,7 +149,7 @@ impl<T: Send + Sync> Group<T> {
             _pin: PhantomPinned,
         };
 
-        Devres::new(dev, Ok::<Self, Error>(group))
+        devres::register::<Self, Error>(dev, Ok(group), GFP_KERNEL)
     }
 }
 

@@ -7,11 +7,10 @@ use super::{creator::Creator, label::Label, reclaim_state, Bo};
 use crate::{
     kernel_ext::{
         drm::{
-            gem::{self, Busy, DmaBufOps, Locked, Lru, Resv, LISTS},
+            gem::{self, Busy, DmaBufOps, Locked, Resv},
             gpuvm::MappingsLocked,
         },
         mutex::lock_interruptible,
-        registry::Registry,
         uapi,
     },
     panthor_file::PanthorFile,
@@ -146,14 +145,6 @@ impl gem::DriverObject for PanthorBo {
 
     fn for_import() -> impl PinInit<Self, Error> {
         Self::init(BoKind::Imported)
-    }
-
-    fn registry(dev: &PanthorDevice) -> &Registry<Bo> {
-        &dev.gem.all
-    }
-
-    fn lists(dev: &PanthorDevice) -> [&Lru<Self>; LISTS] {
-        dev.gem.lists.in_order()
     }
 
     fn open(bo: ARef<Bo>, file: ArcBorrow<'_, PanthorFile>) -> Result {

@@ -49,7 +49,7 @@ pub(crate) fn show_gems(dev: &PanthorDevice, m: &SeqFile) -> Result {
 
     let mut totals = Totals::default();
     let mut result = Ok(());
-    dev.gem.all.for_each(|bo| {
+    dev.objects().for_each(|bo| {
         if result.is_ok() {
             result = show_bo(bo, m, &mut totals);
         }

@@ -4,12 +4,12 @@
 //! How easily the memory of a buffer can be given up.
 
 use super::PanthorBo;
-#[cfg(doc)]
-use super::ReclaimLists;
 use crate::kernel_ext::drm::{
     gem::Locked,
     gpuvm::{GpuMappings, MappingsLocked},
 };
+#[cfg(doc)]
+use crate::PanthorDevice;
 
 /// How easily the memory of a buffer can be given up: the first one the easiest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl ReclaimState {
         }
     }
 
-    /// The place of such buffers in [`ReclaimLists::in_order`].
+    /// The place of such buffers in [`PanthorDevice::lists`], where the easiest come first.
     pub(crate) fn list(self) -> Option<usize> {
         match self {
             Self::Unused => Some(0),

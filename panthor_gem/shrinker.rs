@@ -23,14 +23,14 @@ impl Shrink for PanthorDevice {
     const NAME: &'static CStr = c"drm-panthor-gem";
 
     fn count(&self, control: ShrinkControl<'_>) -> Count {
-        let lists = self.gem.lists.in_order();
+        let lists = self.lists();
         if lists.iter().all(|list| list.is_empty(control.scope)) {
             return Count::Empty;
         }
         // The content is needed: what has no place in swap space would be evicted for nothing.
         let mut pages = 0usize;
         let room = swap::free_pages_for(control.scope);
-        for (list, may_be_busy) in lists.into_iter().zip(MAY_BE_BUSY) {
+        for (list, may_be_busy) in lists.iter().zip(MAY_BE_BUSY) {
             if pages >= room || (may_be_busy && !control.may_block) {
                 break;
             }
@@ -46,7 +46,7 @@ impl Shrink for PanthorDevice {
 
         if swap::free_pages_for(control.scope) > 0 {
             let mut wait = Busy::Wait(msecs_to_jiffies(SCAN_WAIT_MS) as usize);
-            for (list, may_be_busy) in gem.lists.in_order().into_iter().zip(MAY_BE_BUSY) {
+            for (list, may_be_busy) in self.lists().iter().zip(MAY_BE_BUSY) {
                 if freed >= control.nr_to_scan || (may_be_busy && !control.may_block) {
                     break;
                 }

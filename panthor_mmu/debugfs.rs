@@ -9,7 +9,7 @@ use kernel::{prelude::*, seq_file::SeqFile, seq_print};
 /// Writes a table of all mappings of all VMs.
 pub(crate) fn show_gpuvas(dev: &PanthorDevice, m: &SeqFile) -> Result {
     let mut result = Ok(());
-    dev.mmu.all.for_each(|space| {
+    dev.address_spaces().for_each(|space| {
         if result.is_ok() {
             result = space.show(m);
             seq_print!(m, "\n");

@@ -12,7 +12,6 @@ use crate::{
     kernel_ext::{
         drm::gpuvm::{DriverGpuVm, GpuVm, MapStep, Op, Part, RemapStep, Reserve},
         io_pgtable::{self, Demand, PageTable, TableReserve, BLOCK},
-        registry::Registry,
         swap,
     },
     panthor_regs::mmu_control,
@@ -314,10 +313,6 @@ impl DriverGpuVm for Space {
     type State = Tables;
     type Mapping = MapFlags;
     type Reserve = TableReserve;
-
-    fn registry(dev: &PanthorDevice) -> &Registry<VmSpace> {
-        &dev.mmu.all
-    }
 
     fn release(&self, dev: &PanthorDevice, tables: &mut Tables) -> Option<ARef<VmSpace>> {
         // Either the GPU is off, or nobody refers to the address space any more, which means that

@@ -4,9 +4,16 @@
 //!
 //! C header: `include/drm/drm_device.h`
 
-use super::{driver, Driver};
+use super::{
+    driver,
+    gem::{self, VmOf},
+    gpuvm::GpuVm,
+    unbind, Driver,
+};
 use crate::kernel_ext::{
     bindings,
+    registry::Registry,
+    shrinker::{self, Shrink},
     task::{cond_resched, fatal_signal_pending},
 };
 use core::{
@@ -37,6 +44,9 @@ use kernel::{
 #[repr(C)]
 pub(crate) struct Device<T: Driver> {
     dev: Opaque<bindings::drm_device>,
+    /// Its buffers. They keep it, as address spaces do.
+    pub(super) objects: gem::Objects<T::Object>,
+    address_spaces: Registry<GpuVm<VmOf<T>>>,
     data: T::Data,
 }
 
@@ -55,6 +65,11 @@ impl<T: Driver> Device<T> {
     /// The C object.
     pub(crate) fn as_raw(&self) -> *mut bindings::drm_device {
         self.dev.get()
+    }
+
+    /// All GPU address spaces of the device.
+    pub(crate) fn address_spaces(&self) -> &Registry<GpuVm<VmOf<T>>> {
+        &self.address_spaces
     }
 
     /// The bus device.
@@ -110,9 +125,14 @@ impl<T: Driver> Device<T> {
     ///
     /// To be called by the DRM core only, when the last reference is gone.
     pub(super) unsafe extern "C" fn release(ptr: *mut bindings::drm_device) {
-        // SAFETY: This is the only user, and the data is initialised: until it is, the device has
-        // a driver without this callback.
-        unsafe { ptr::drop_in_place(&raw mut (*ptr.cast::<Self>()).data) };
+        let this = ptr.cast::<Self>();
+        // SAFETY: This is the only user, and all is initialised: until it is, the device has a driver
+        // without this callback.
+        unsafe {
+            ptr::drop_in_place(&raw mut (*this).data);
+            ptr::drop_in_place(&raw mut (*this).address_spaces);
+            ptr::drop_in_place(&raw mut (*this).objects);
+        }
     }
 }
 
@@ -217,13 +237,44 @@ pub(crate) struct UnregisteredDevice<T: Driver> {
     _not_send: NotThreadSafe,
 }
 
+/// What was initialised in place; it is dropped with this.
+struct InPlace<T>(*mut T);
+
+impl<T> Drop for InPlace<T> {
+    fn drop(&mut self) {
+        // SAFETY: It was initialised, and is not used any more.
+        unsafe { ptr::drop_in_place(self.0) };
+    }
+}
+
+/// Initialises a part of an allocation.
+///
+/// # Safety
+///
+/// `slot` is valid and uninitialised, and stays where it is until it is dropped. It is not used any
+/// more when the result is dropped.
+unsafe fn init_in_place<T, E>(slot: *mut T, init: impl PinInit<T, E>) -> Result<InPlace<T>>
+where
+    Error: From<E>,
+{
+    // SAFETY: The caller promises it.
+    unsafe { pin_init::raw_try_init(slot, init) }?;
+    Ok(InPlace(slot))
+}
+
 impl<T: Driver> UnregisteredDevice<T> {
     /// Allocates a device below `parent` and initialises its data.
+    ///
+    /// What the device does ends when `parent` is unbound, or its probe fails, see [`unbind`].
     pub(crate) fn new(
         parent: &device::Device<device::Bound>,
         dma: DmaLimits,
         data: impl PinInit<T::Data, Error>,
-    ) -> Result<Self> {
+    ) -> Result<Self>
+    where
+        Device<T>: Shrink,
+    {
+        let shrinker = shrinker::Unregistered::new()?;
         // The DRM core allocates with `kmalloc()`, which aligns by size only.
         let layout = Kmalloc::aligned_layout(Layout::new::<Device<T>>());
         let raw_parent: *mut bindings::device = core::ptr::from_ref(parent).cast_mut().cast();
@@ -244,11 +295,21 @@ impl<T: Driver> UnregisteredDevice<T> {
         let raw = from_err_ptr(raw.cast::<Device<T>>())?;
         let raw_drm = raw.cast::<bindings::drm_device>();
 
-        // SAFETY: The slot is valid and uninitialised, and is not moved until it is dropped by
-        // `Device::release()`.
-        if let Err(err) = unsafe { pin_init::raw_try_init(&raw mut (*raw).data, data) } {
-            // SAFETY: Gives up the initial reference; the driver has no `release` yet, so that the
-            // uninitialised data is not dropped.
+        // SAFETY: The slots are valid and uninitialised, and not moved until they are dropped by
+        // `Device::release()`, or here.
+        let initialised = unsafe {
+            init_in_place(&raw mut (*raw).objects, gem::Objects::new(&shrinker)).and_then(
+                |objects| {
+                    let spaces = init_in_place(&raw mut (*raw).address_spaces, Registry::new())?;
+                    let data = init_in_place(&raw mut (*raw).data, data)?;
+                    core::mem::forget((objects, spaces, data));
+                    Ok(())
+                },
+            )
+        };
+        if let Err(err) = initialised {
+            // SAFETY: Gives up the initial reference; the driver has no `release` yet, so that what
+            // is not initialised is not dropped.
             unsafe { bindings::drm_dev_put(raw_drm) };
             return Err(err);
         }
@@ -263,6 +324,7 @@ impl<T: Driver> UnregisteredDevice<T> {
         // INVARIANT: Everything is initialised.
         // SAFETY: The pointer is not null, and the initial reference is taken over by the `ARef`.
         let dev = unsafe { ARef::from_raw(NonNull::new_unchecked(raw)) };
+        unbind::end_with(parent, &dev, shrinker)?;
 
         Ok(Self {
             dev,

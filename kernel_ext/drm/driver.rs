@@ -11,8 +11,7 @@ use crate::kernel_ext::{
 };
 use core::marker::PhantomData;
 use kernel::{
-    device,
-    devres::Devres,
+    device, devres,
     error::to_result,
     module::{this_module, ModuleMetadata},
     prelude::*,
@@ -77,6 +76,12 @@ pub(crate) trait Driver: Sized + Send + Sync + 'static {
 
     /// The files in the device's debugfs directory.
     const DEBUGFS_FILES: &'static [debugfs::File<Self>] = &[];
+
+    /// Switches a device off, for good: it does not access memory any more. Called once, before its bus
+    /// device is unbound: nobody can enter, and what page tables and buffers there are goes next.
+    ///
+    /// The hardware may have been off all the time, if probe failed.
+    fn power_off(dev: &Device<Self>);
 
     /// A file is being opened.
     fn open(dev: &Device<Self>) -> Result<Arc<Self::File>>;
@@ -246,7 +251,8 @@ unsafe extern "C" fn io_fault_callback<T: Driver>(
     }
 }
 
-/// The registration of a device with user space; the device is unplugged when it is dropped.
+/// The registration of a device with user space, which devres keeps; the device is unplugged when it
+/// is dropped.
 ///
 /// # Invariants
 ///
@@ -258,28 +264,23 @@ pub(crate) struct Registration<T: Driver> {
 // SAFETY: A device may be unplugged from any thread.
 unsafe impl<T: Driver> Send for Registration<T> {}
 
-// SAFETY: The type has no methods on a shared reference but for getting the device.
-unsafe impl<T: Driver> Sync for Registration<T> {}
-
 impl<T: Driver> Registration<T> {
-    /// Makes a device known to user space.
-    ///
-    /// The registration ends when the result is dropped, or else when `parent` is unbound.
-    pub(crate) fn new(
+    /// Makes a device known to user space, until `parent` is unbound.
+    pub(crate) fn add(
         parent: &device::Device<device::Bound>,
         dev: UnregisteredDevice<T>,
-    ) -> Result<Devres<Self>> {
+    ) -> Result {
         if !core::ptr::eq::<device::Device>(&**parent, dev.device().parent()) {
             return Err(EINVAL);
         }
 
-        // SAFETY: `Devres` ends the registration below, and an error of that ends it at once.
+        // SAFETY: The registration ends below, with the bus device or at once.
         let dev = unsafe { dev.open() };
         // SAFETY: The device is initialised and was not registered before.
         to_result(unsafe { bindings::drm_dev_register(dev.as_raw(), 0) })?;
 
         // INVARIANT: The device was registered above.
-        Devres::new(parent, Ok::<Self, Error>(Self { dev }))
+        devres::register::<Self, Error>(parent, Ok(Self { dev }), GFP_KERNEL)
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
     driver::Driver,
     gpuvm::{DriverGpuVm, MappingsLocked},
 };
-use crate::kernel_ext::{bindings, registry::Registry};
+use crate::kernel_ext::{bindings, registry::Registry, shrinker::Unregistered};
 use kernel::{
     prelude::*,
     sync::{aref::ARef, ArcBorrow},
@@ -54,12 +54,6 @@ pub(crate) trait DriverObject: Sized + Send + Sync + 'static {
     /// The data of an object that is made of an imported dma-buf.
     fn for_import() -> impl PinInit<Self, Error>;
 
-    /// The list of all objects of a device.
-    fn registry(dev: &Device<Self::Driver>) -> &Registry<Object<Self>>;
-
-    /// The lists of a device for objects whose memory could be given up.
-    fn lists(dev: &Device<Self::Driver>) -> [&Lru<Self>; LISTS];
-
     /// A file gets a handle on the object; an error refuses it.
     fn open(obj: ARef<Object<Self>>, file: ArcBorrow<'_, <Self::Driver as Driver>::File>)
         -> Result;
@@ -85,35 +79,41 @@ pub(crate) trait DriverObject: Sized + Send + Sync + 'static {
     fn try_evict(obj: &Locked<'_, Self>, busy: &mut Busy) -> bool;
 }
 
+/// What a device keeps about its objects.
+#[pin_data]
+pub(in crate::kernel_ext) struct Objects<T: DriverObject> {
+    /// All of them.
+    #[pin]
+    pub(super) all: Registry<Object<T>>,
+    /// Those whose memory could be given up.
+    #[pin]
+    lists: [Lru<T>; LISTS],
+}
+
+impl<T: DriverObject> Objects<T> {
+    /// None yet. Their memory is given up by `shrinker`. `ENOMEM`.
+    pub(super) fn new<S>(shrinker: &Unregistered<S>) -> impl PinInit<Self, Error> + '_ {
+        try_pin_init!(Self {
+            all <- Registry::new(),
+            lists <- pin_init::pin_init_array_from_fn(|_| Lru::new(shrinker)),
+        }? Error)
+    }
+}
+
 impl<D: Driver> Device<D> {
-    /// Takes a device that goes away from its address spaces and objects, all of which may go on
-    /// to exist: nothing of theirs is mapped for DMA afterwards. `power_off` switches it off before.
-    ///
-    /// `EBUSY` unless the device was unplugged, or given up before it was registered. For the thread
-    /// that binds and unbinds it, after it has done that.
-    pub(crate) fn detach_memory(&self, power_off: impl FnOnce()) -> Result {
-        // Of one that may still be registered it is not enough that it is not.
-        // SAFETY: The device is valid. It is registered and unplugged by the thread that binds and
-        // unbinds it, which this is.
-        if !self.is_unplugged() || unsafe { (*self.as_raw()).registered } {
-            return Err(EBUSY);
-        }
-        // Before address spaces give up what the hardware uses, which may not do any more what it
-        // is told.
-        power_off();
-        <VmOf<D>>::registry(self).for_each(|vm| vm.release_device());
-        D::Object::registry(self).for_each(|obj| {
-            // SAFETY: The GPU is off. The device was unplugged, or given up when nobody but probe
-            // had it: there is no section left, nor a new one, in which somebody works with an
-            // object because its address space or a pin keeps the memory.
-            unsafe { obj.lock().detach_device() };
-        });
-        Ok(())
+    /// All objects of the device.
+    pub(crate) fn objects(&self) -> &Registry<Object<D::Object>> {
+        &self.objects.all
+    }
+
+    /// The lists for objects whose memory could be given up, see [`Locked::move_to_list`].
+    pub(crate) fn lists(&self) -> &[Lru<D::Object>; LISTS] {
+        &self.objects.lists
     }
 }
 
 /// The address spaces that objects of a driver are mapped in.
-type VmOf<D> = <<D as Driver>::Object as DriverObject>::Vm;
+pub(super) type VmOf<D> = <<D as Driver>::Object as DriverObject>::Vm;
 
 /// Makes a device's objects use huge pages where they can. `ENOMEM`, or `EOPNOTSUPP` where the kernel
 /// has no such pages.

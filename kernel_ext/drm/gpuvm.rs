@@ -27,7 +27,6 @@ mod release;
 mod vm;
 
 use super::{device::Device, driver::Driver, gem::Segments};
-use crate::kernel_ext::registry::Registry;
 use kernel::{prelude::*, sync::aref::ARef};
 
 pub(crate) use self::{
@@ -53,9 +52,6 @@ pub(crate) trait DriverGpuVm: Sized + Send + Sync + 'static {
 
     /// Memory set aside for operations.
     type Reserve: Reserve;
-
-    /// The list of all address spaces of a device.
-    fn registry(dev: &Device<Self::Driver>) -> &Registry<GpuVm<Self>>;
 
     /// Whatever the device has of an address space is released here: the last reference on it is
     /// gone, or the device is off. The operation lock is held, which `state` is under.

@@ -11,6 +11,7 @@ pub(crate) mod gem;
 pub(crate) mod gpuvm;
 pub(crate) mod ioctl;
 pub(crate) mod print;
+mod unbind;
 
 pub(crate) use device::{Device, DmaLimits, Enter, UnregisteredDevice};
 pub(crate) use driver::{Driver, DriverInfo, Registration};

@@ -5,6 +5,7 @@
 //! or those that the parameters of the `kunit` module ask for.
 
 mod blocks;
+mod layer;
 mod lock_region;
 mod pool;
 mod pool_race;

@@ -233,11 +233,8 @@ impl<T: DriverObject> Locked<'_, T> {
     ///
     /// # Safety
     ///
-    /// As for [`Device::detach_memory`] when it calls this: the GPU is off, and nobody looks at the
-    /// object's memory without the reservation lock.
-    ///
-    /// [`Device::detach_memory`]: crate::kernel_ext::drm::Device::detach_memory
-    pub(super) unsafe fn detach_device(&self) {
+    /// The device is off, and nobody looks at the object's memory without the reservation lock.
+    pub(in super::super) unsafe fn detach_device(&self) {
         // Done by unplugging, unless the registration of the device failed.
         self.zap_cpu_mappings();
         match self.backing() {

@@ -72,7 +72,7 @@ impl<T: DriverObject> PinnedDrop for Lru<T> {
 
 impl<T: DriverObject> Lru<T> {
     /// An empty list that `shrinker` scans. `ENOMEM`.
-    pub(crate) fn new<S>(shrinker: &Unregistered<S>) -> impl PinInit<Self, Error> + '_ {
+    pub(super) fn new<S>(shrinker: &Unregistered<S>) -> impl PinInit<Self, Error> + '_ {
         try_pin_init!(Self {
             known: UnsafeCell::new(null_mut()),
             _maker: ListMaker::new()?,
@@ -310,7 +310,9 @@ enum Place {
     Unknown,
     /// In no list now.
     Out(Charged),
-    /// In the list of this number in [`DriverObject::lists`], which is this one.
+    /// In the list of this number in [`Device::lists`], which is this one.
+    ///
+    /// [`Device::lists`]: crate::kernel_ext::drm::Device::lists
     In(Charged, usize, NonNull<bindings::list_lru>),
 }
 
@@ -364,9 +366,9 @@ impl<T: DriverObject> Locked<'_, T> {
         // SAFETY: The reservation lock is held, under which alone the place changes.
         let place = unsafe { &mut *self.listed.place.get() };
         if matches!(place, Place::Unknown) {
-            let lists = T::lists(self.dev());
+            let lists = self.dev().lists();
             let [.., last] = lists;
-            let raw = lists.map(|list| list.lru.get());
+            let raw = lists.each_ref().map(|list| list.lru.get());
             let mut charged = null_mut();
             // SAFETY: The lists are initialised, with what they are made with, and the caller
             // promises that the page is valid and stays charged. `known` is of the last list, and
@@ -388,8 +390,10 @@ impl<T: DriverObject> Locked<'_, T> {
         Ok(())
     }
 
-    /// Moves the object to the end of one of [`DriverObject::lists`], or out of all of them. It keeps
-    /// its place if it is there.
+    /// Moves the object to the end of one of [`Device::lists`], or out of all of them. It keeps its
+    /// place if it is there.
+    ///
+    /// [`Device::lists`]: crate::kernel_ext::drm::Device::lists
     pub(crate) fn move_to_list(&self, to: Option<usize>) {
         let node = self.listed.node.get();
         // SAFETY: The reservation lock is held, under which alone the place changes.
@@ -403,7 +407,7 @@ impl<T: DriverObject> Locked<'_, T> {
             Place::In(charged, _, list) => (charged, list.as_ptr()),
         };
         let to = to.and_then(|to| {
-            let list = T::lists(self.dev()).get(to)?.lru.get();
+            let list = self.dev().lists().get(to)?.lru.get();
             // SAFETY: The pointer came from a reference.
             Some((to, unsafe { NonNull::new_unchecked(list) }))
         });

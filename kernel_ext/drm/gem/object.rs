@@ -287,7 +287,7 @@ impl<T: DriverObject> Object<T> {
     /// The object is complete, and was not published before.
     pub(super) unsafe fn publish(&self) {
         // SAFETY: It is in no registry yet, and `free_callback()` removes it.
-        unsafe { T::registry(self.dev()).insert(self) };
+        unsafe { self.dev().objects().insert(self) };
     }
 
     pub(crate) fn as_raw(&self) -> *mut bindings::drm_gem_object {

@@ -116,7 +116,7 @@ where
         // SAFETY: The count is one since the initialisation, and it is ours.
         let this = unsafe { ARef::from_raw(NonNull::new_unchecked(this)) };
         // SAFETY: It is new, and `free_callback()` removes it.
-        unsafe { T::registry(dev).insert(&this) };
+        unsafe { dev.address_spaces().insert(&this) };
         Ok(this)
     }
 
