@@ -14,7 +14,7 @@ const CHUNK: u64 = 0x2000;
 
 /// Chunk `n`, by name.
 fn chunk(n: u64) -> u64 {
-    CHUNKS + n * CHUNK | CHUNK >> 12
+    (CHUNKS + n * CHUNK) | (CHUNK >> 12)
 }
 
 fn idvs() -> Instr {
