@@ -2,12 +2,15 @@
 
 //! Command streams: instructions, their execution, and what of it outlives a slot.
 
+pub mod disasm;
 pub mod env;
 mod exec;
 pub mod flat;
+pub mod fuzz;
 pub mod instr;
 pub mod rng;
 pub mod scoreboard;
+pub mod speed;
 pub mod state;
 pub mod suspend;
 

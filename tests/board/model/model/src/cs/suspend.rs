@@ -22,7 +22,7 @@ const MAGIC: u32 = 0x5343_3130;
 const HEADER: usize = 16;
 
 /// FNV-1a.
-pub(super) fn checksum(bytes: &[u8]) -> u64 {
+fn checksum(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
     })
@@ -285,6 +285,20 @@ fn read_entry(from: &mut In<'_>, now: u64) -> Option<Entry> {
         phase,
         op: read_op(from)?,
     })
+}
+
+/// Changes values of an image at random, with a right checksum: for fuzzing.
+pub(super) fn spoil(image: &mut [u8], rng: &mut super::rng::Rng) {
+    let len = image.len() as u64;
+    if len <= HEADER as u64 {
+        return;
+    }
+    for _ in 0..=rng.below(3) {
+        let at = HEADER as u64 + rng.below(len - HEADER as u64);
+        image[at as usize] = rng.next() as u8;
+    }
+    let sum = checksum(&image[HEADER..]).to_le_bytes();
+    image[8..16].copy_from_slice(&sum);
 }
 
 impl Stream {

@@ -41,7 +41,7 @@ impl Stream {
         if let Some(failure) = self.fatal {
             return Outcome::Fatal(failure);
         }
-        if !ring.sane() {
+        if !ring.sane() || self.extract % 8 != 0 {
             return self.die(code::CS_CONFIG_FAULT, ring.base);
         }
         self.stalled = false;
@@ -152,7 +152,7 @@ impl Stream {
             self.enter_handler();
         }
         let va = if self.depth == 0 {
-            if self.extract >= ring.insert {
+            if ring.insert.saturating_sub(self.extract) < 8 {
                 return Err(Trap::Wait(Why::Empty));
             }
             ring.base.wrapping_add(self.extract & (ring.size - 1))

@@ -274,6 +274,18 @@ fn a_ring_that_cannot_be() {
         };
         assert_eq!(b.run(), fatal(code::CS_CONFIG_FAULT, base));
     }
+    let mut b = Bench::new();
+    b.ring(&[mov32(0, 1), mov32(1, 1)]);
+    b.stream.set_extract(4);
+    assert_eq!(b.run(), fatal(code::CS_CONFIG_FAULT, RING));
+    // Half an instruction is not there yet; less than was consumed is nothing.
+    let mut b = Bench::new();
+    b.ring(&[mov32(0, 1), mov32(1, 1)]);
+    b.ring.insert = 12;
+    assert_eq!(b.run(), Outcome::Idle);
+    assert_eq!((b.stream.extract(), b.stream.reg(1)), (8, 0));
+    b.ring.insert = 0;
+    assert_eq!(b.run(), Outcome::Idle);
 }
 
 #[test]

@@ -173,12 +173,7 @@ fn an_image_with_a_right_checksum_and_wrong_contents() {
     let mut accepted = 0;
     for _ in 0..5_000 {
         let mut bad = image.clone();
-        for _ in 0..=rng.below(3) {
-            let at = 16 + rng.below(image.len() as u64 - 16) as usize;
-            bad[at] = rng.next() as u8;
-        }
-        let sum = crate::cs::suspend::checksum(&bad[16..]).to_le_bytes();
-        bad[8..16].copy_from_slice(&sum);
+        crate::cs::suspend::spoil(&mut bad, &mut rng);
         if let Some(mut stream) = Stream::load(&bad, 0) {
             accepted += 1;
             stream.run(&mut b.env, &b.ring, 200);

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! `mali-speed [SECONDS]`: how fast the model is on this machine.
+
+#![forbid(unsafe_code)]
+
+use mali_model::cs;
+use std::time::Duration;
+
+fn main() {
+    let seconds = std::env::args().nth(1);
+    let seconds = seconds.and_then(|text| text.parse().ok()).unwrap_or(2);
+    let time = Duration::from_secs(seconds);
+    for speed in cs::speed::measure(time) {
+        let [clock, cpu] = [speed.rate / 1e6, speed.cpu_rate / 1e6];
+        println!(
+            "streams, {}: {clock:.1} M instructions a second, {cpu:.1} M of processor time",
+            speed.what
+        );
+    }
+}
