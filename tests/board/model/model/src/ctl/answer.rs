@@ -71,6 +71,9 @@ pub fn answer(shared: &Shared, request: &Request) -> Result<String, String> {
             Ok(String::new())
         }
         Request::Check(n, va, len, seed) => check(shared, *n, (*va, *len), *seed),
+        Request::Stream(n, va, len) => {
+            shared.inspect(|gpu| super::stream::stream(gpu, *n, *va, *len))
+        }
         Request::Exec(n, va) => shared.inspect(|gpu| {
             gpu.mmu
                 .access(&mut gpu.env, *n, *va, Kind::Execute)

@@ -5,6 +5,7 @@
 pub mod answer;
 pub mod bulk;
 pub mod request;
+mod stream;
 
 use crate::shared::Shared;
 use request::Request;

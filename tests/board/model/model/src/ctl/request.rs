@@ -30,6 +30,8 @@ pub enum Request {
     Fill(usize, u64, u64, u64),
     /// Compare memory with a pattern as the GPU.
     Check(usize, u64, u64, u64),
+    /// Print the instructions of a command stream, without effect.
+    Stream(usize, u64, u64),
     /// Fetch an instruction.
     Exec(usize, u64),
     /// TLB entries of one or all address spaces.
@@ -143,6 +145,11 @@ impl Request {
                 Self::Check(space(n)?, word_address(va)?, words(len)?, number(seed)?)
             }
             ["exec", n, va] => Self::Exec(space(n)?, number(va)?),
+            ["stream", n, va, len] => {
+                words(len)?;
+                let len = length(len, super::stream::MAX_STREAM)?;
+                Self::Stream(space(n)?, word_address(va)?, len)
+            }
             ["tlb"] => Self::Tlb(None),
             ["tlb", n] => Self::Tlb(Some(space(n)?)),
             ["violations"] => Self::Violations,
@@ -212,6 +219,9 @@ mod tests {
             "write 0 0 zz",
             "write 0 0 \u{fffd}\u{fffd}",
             "hash 0 4 8",
+            "stream 0 4 8",
+            "stream 0 0 7",
+            "stream 0 0 0x10008",
             "hash 0 0 7",
             "fill 0 0 8",
             "violations please",

@@ -232,3 +232,27 @@ fn bulk_requests_are_fast() {
     // Seconds without optimisation on a slow machine; the point is not to take minutes.
     assert!(start.elapsed() < Duration::from_secs(20));
 }
+
+#[test]
+fn a_stream_as_text() {
+    let s = shared();
+    // MOVE48 d92, 0x1000; CALL d92, r94; an opcode that does not exist: over the end of a page.
+    let code = "00100000 00005c01 00000000 5e5c0020 00000000 000000ff";
+    let line = format!("write 1 0x100ff0 {}", code.replace(' ', ""));
+    assert_eq!(ask(&s, &line), "ok\n");
+    ask(&s, "write 1 0x101000 00000000000000ff");
+    let tlb = ask(&s, "tlb");
+    let want = "\
+000000100ff0 015c000000001000 MOVE48 d92, 0x1000
+000000100ff8 20005c5e00000000 CALL d92, r94
+000000101000 ff00000000000000 unknown opcode 255
+ok
+";
+    assert_eq!(ask(&s, "stream 1 0x100ff0 24"), want);
+    assert_eq!(ask(&s, "tlb"), tlb);
+    assert_eq!(
+        ask(&s, "stream 1 0x300000 8"),
+        "err fault 0xc3 va 0x300000\n"
+    );
+    assert_eq!(ask(&s, "violations"), "total 0\nok\n");
+}
