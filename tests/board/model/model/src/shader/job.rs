@@ -2,6 +2,8 @@
 
 //! What a command stream hands to the shader cores: the jobs of RUN_COMPUTE and RUN_FRAGMENT.
 
+use crate::cs::env::MemError;
+
 /// Which of the four sets of pointers a RUN_COMPUTE uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Selects {
@@ -102,8 +104,6 @@ impl FragmentJob {
 }
 
 /// Why a job ended before its end. A job that faults has done part of its work.
-///
-/// An access to memory that did not happen is not here: `cs::env::MemError` has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobFault {
     /// The program counter left the executable mapping, or is not aligned.
@@ -154,6 +154,36 @@ impl JobFault {
             Self::Config(_) => 0,
         }
     }
+}
+
+/// Why a job did not come to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobError {
+    /// An access did not happen. After [`MemError::Locked`] the job can go on.
+    Memory(MemError),
+    /// The job is over.
+    Fault(JobFault),
+}
+
+impl From<MemError> for JobError {
+    fn from(error: MemError) -> Self {
+        Self::Memory(error)
+    }
+}
+
+impl From<JobFault> for JobError {
+    fn from(fault: JobFault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// How far a job came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It is done.
+    Done(JobStats),
+    /// The budget is used.
+    More,
 }
 
 /// What a job did.
