@@ -64,7 +64,9 @@ impl Code {
             .and_then(|block| block.instructions.get_mut(index))
             .ok_or(JobError::Fault(JobFault::InvalidPc { pc }))?;
         if slot.is_none() {
-            let word = memory.fetch(pc)?;
+            let mut bytes = [0; 8];
+            memory.load_exec(pc, &mut bytes)?;
+            let word = u64::from_le_bytes(bytes);
             let found =
                 decode(word).filter(|ins| ins.op != Op::Unsupported && !(few && beyond(ins)));
             *slot = Some(found.ok_or(JobError::Fault(JobFault::InvalidEncoding { pc, word }))?);
