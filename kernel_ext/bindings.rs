@@ -21,3 +21,14 @@ mod generated {
     include!(env!("PANTHOR_BINDINGS"));
 }
 pub(crate) use generated::*;
+
+// `rust/helpers` has these only where DRM is built in.
+#[cfg(not(CONFIG_DRM = "y"))]
+pub(crate) use generated::{
+    kx_drm_gem_object_get as drm_gem_object_get, kx_drm_gem_object_put as drm_gem_object_put,
+    kx_drm_vma_node_offset_addr as drm_vma_node_offset_addr,
+};
+
+// And this one where some other driver in Rust wants it.
+#[cfg(not(CONFIG_RUST_DRM_GPUVM))]
+pub(crate) use generated::kx_drm_gpuvm_get as drm_gpuvm_get;

@@ -41,9 +41,9 @@ u32 kx_arch_timer_freq(void);
 /* User memory, and mappings of registers */
 unsigned long kx_clear_user(void __user *to, unsigned long n);
 
-static const vm_flags_t KX_VM_IO_FLAGS = VM_IO | VM_PFNMAP | VM_DONTCOPY | VM_DONTEXPAND |
-					 VM_NORESERVE | VM_DONTDUMP;
-static const unsigned int KX_VM_FAULT_SIGBUS = (unsigned int)VM_FAULT_SIGBUS;
+static const vm_flags_t KX_VM_IO_FLAGS __maybe_unused = VM_IO | VM_PFNMAP | VM_DONTCOPY |
+							VM_DONTEXPAND | VM_NORESERVE | VM_DONTDUMP;
+static const unsigned int KX_VM_FAULT_SIGBUS __maybe_unused = (unsigned int)VM_FAULT_SIGBUS;
 
 void kx_vm_flags_mod(struct vm_area_struct *vma, vm_flags_t set, vm_flags_t clear);
 void kx_vma_set_pgoff(struct vm_area_struct *vma, pgoff_t pgoff);

@@ -30,6 +30,7 @@
 #include <drm/drm_gem.h>
 #include <drm/drm_gpuvm.h>
 #include <drm/drm_prime.h>
+#include <drm/drm_vma_manager.h>
 
 #include "helpers_mem.h"
 
@@ -110,6 +111,30 @@ int kx_dma_resv_add_fence(struct dma_resv *resv, struct dma_fence *fence)
 	if (!ret)
 		dma_resv_add_fence(resv, fence, DMA_RESV_USAGE_BOOKKEEP);
 	return ret;
+}
+#endif
+
+#if !IS_BUILTIN(CONFIG_DRM)
+void kx_drm_gem_object_get(struct drm_gem_object *obj)
+{
+	drm_gem_object_get(obj);
+}
+
+void kx_drm_gem_object_put(struct drm_gem_object *obj)
+{
+	drm_gem_object_put(obj);
+}
+
+u64 kx_drm_vma_node_offset_addr(struct drm_vma_offset_node *node)
+{
+	return drm_vma_node_offset_addr(node);
+}
+#endif
+
+#ifndef CONFIG_RUST_DRM_GPUVM
+struct drm_gpuvm *kx_drm_gpuvm_get(struct drm_gpuvm *vm)
+{
+	return drm_gpuvm_get(vm);
 }
 #endif
 

@@ -20,6 +20,7 @@ struct drm_device;
 struct drm_exec;
 struct drm_gem_object;
 struct drm_gpuvm;
+struct drm_vma_offset_node;
 struct iosys_map;
 struct mem_cgroup;
 struct obj_cgroup;
@@ -39,6 +40,16 @@ bool kx_drm_exec_is_contended(struct drm_exec *exec);
 struct dma_fence *kx_test_fence_new(void);
 void kx_test_fence_signal(struct dma_fence *fence);
 int kx_dma_resv_add_fence(struct dma_resv *resv, struct dma_fence *fence);
+#endif
+
+/* What rust/helpers has only for a kernel with DRM built in, and with a user of GPU VMs in Rust */
+#if !IS_BUILTIN(CONFIG_DRM)
+void kx_drm_gem_object_get(struct drm_gem_object *obj);
+void kx_drm_gem_object_put(struct drm_gem_object *obj);
+u64 kx_drm_vma_node_offset_addr(struct drm_vma_offset_node *node);
+#endif
+#ifndef CONFIG_RUST_DRM_GPUVM
+struct drm_gpuvm *kx_drm_gpuvm_get(struct drm_gpuvm *vm);
 #endif
 
 /* GEM */
@@ -68,7 +79,7 @@ void kx_vunmap(const void *addr);
 void kx_iosys_map_set_vaddr(struct iosys_map *map, void *addr);
 
 /* CPU mappings */
-static const unsigned int KX_PMD_ORDER = PMD_ORDER;
+static const unsigned int KX_PMD_ORDER __maybe_unused = PMD_ORDER;
 bool kx_vma_is_cow_mapping(struct vm_area_struct *vma);
 void kx_vma_init_pfnmap(struct vm_area_struct *vma, bool write_combine);
 vm_fault_t kx_vmf_insert_page(struct vm_fault *vmf, unsigned int order, struct page *page);

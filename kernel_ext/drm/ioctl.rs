@@ -6,7 +6,7 @@
 
 use super::{Device, Driver, Enter, File};
 use crate::kernel_ext::{bindings, uaccess::Pod};
-use kernel::{drm::ioctl as kioctl, prelude::*, str::as_char_ptr_in_const_context};
+use kernel::{ioctl::_IOWR, prelude::*, str::as_char_ptr_in_const_context};
 
 /// One entry of a driver's ioctl table, made by [`table!`].
 #[repr(transparent)]
@@ -73,8 +73,11 @@ pub(crate) use table;
 /// Makes the entry of `I` for the ioctl table of `D`: read and write, allowed on render nodes.
 pub(crate) const fn entry<D: Driver, I: Ioctl<D>>() -> Entry {
     Entry(bindings::drm_ioctl_desc {
-        cmd: kioctl::IOWR::<I::Args>(bindings::DRM_COMMAND_BASE + I::NR),
-        flags: kioctl::RENDER_ALLOW,
+        cmd: _IOWR::<I::Args>(
+            bindings::DRM_IOCTL_BASE as u32,
+            bindings::DRM_COMMAND_BASE + I::NR,
+        ),
+        flags: bindings::drm_ioctl_flags_DRM_RENDER_ALLOW,
         func: Some(callback::<D, I>),
         name: as_char_ptr_in_const_context(I::NAME),
     })
