@@ -9,9 +9,9 @@ PATCHES ?= yes
 
 # The variables of the command line that the scripts look at.
 export KERNEL PATCHES DRIVER CMD SHARE MEM SWAP CPUS ICOUNT TIMEOUT BOARD APPEND LOG RUN KO LONG ONLY MESA
-export LINUX PANTHOR_CACHE DEBIAN_MIRROR JOBS
+export LINUX PANTHOR_CACHE DEBIAN_MIRROR JOBS FLAVOUR VERSION STOCK
 
-.PHONY: all module install setup vm demo test mutants bench check format clean prune help
+.PHONY: all module install setup vm demo test test-stock mutants bench check check-configs debian format clean prune help
 
 ifdef KDIR
 
@@ -29,7 +29,7 @@ clean:
 
 .PHONY: rust-available
 rust-available:
-	@$(ENV)/check-kdir $(KDIR)
+	@LLVM='$(LLVM)' CC='$(if $(filter default undefined,$(origin CC)),,$(CC))' RUSTC='$(RUSTC)' $(ENV)/check-kdir $(KDIR)
 
 else
 
@@ -68,6 +68,12 @@ test:
 	@$(ENV)/setup all
 	@$(ENV)/test
 
+test-stock: KERNEL = stock
+test-stock: PATCHES = no
+test-stock:
+	@$(ENV)/setup all
+	@$(ENV)/test
+
 mutants:
 	@$(ENV)/setup all
 	@tests/mutants/run
@@ -75,6 +81,12 @@ mutants:
 check:
 	@$(ENV)/setup kernel
 	@$(ENV)/check
+
+check-configs:
+	@$(ENV)/check-configs
+
+debian:
+	@$(ENV)/make-debian
 
 format:
 	@$(ENV)/setup kernel

@@ -15,7 +15,6 @@ REPO=$(realpath "$ENV_DIR/../../..")
 CACHE=${PANTHOR_CACHE:-$HOME/.cache/panthor-rs}
 MIRROR=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 JOBS=${JOBS:-$(nproc)}
-CROSS=(ARCH=arm64 LLVM=-19)
 GUEST_TARGET=aarch64-unknown-linux-gnu
 HOST_TARGET=x86_64-unknown-linux-gnu
 
@@ -30,6 +29,8 @@ hash_of() { sha256sum | cut -c1-12; }
 
 # Work trees have build folders of their own, so that several can be built at once.
 WORK=$CACHE/work/$(basename "$REPO")-$(printf %s "$REPO" | hash_of)
+
+. "$ENV_DIR/debian.sh"
 
 # --- Paths of the artefacts ---
 
@@ -68,10 +69,41 @@ source_path() {
 	fi
 }
 
-# $1: fast, debug, kasan or 16k; $2: yes or no
+# Compiler of a kernel, and of what is built for it, as variables for kbuild.
+# $1: as for kernel_path
+cross() {
+	case $1 in
+	gcc-*) echo ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu- ;;
+	stock) echo ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu- "KERNELRELEASE=$STOCK_NAME" ;;
+	*) echo ARCH=arm64 LLVM=-19 ;;
+	esac
+}
+
+# The names of the rows of config/matrix, and the options of one.
+matrix() { sed -n 's/^\([a-z]*-[0-9]\).*/\1/p' "$ENV_DIR/config/matrix"; }
+matrix_row() {
+	awk -v name="$1" '
+	$2 == "name" { for (i = 4; i <= NF; i++) option[i - 1] = $i }
+	$1 == name { for (i = 3; i <= NF; i++) print "CONFIG_" option[i] "=" $i }' "$ENV_DIR/config/matrix"
+}
+
+# $1: fast, debug, kasan or 16k, stock, or a row of config/matrix; $2: yes or no, of which only the
+# first four know the former
 kernel_path() {
 	local name=$1 patches=$2 source
 
+	if [ "$name" = stock ]; then
+		stock_path
+		return
+	elif [ -n "$(matrix_row "$name")" ]; then
+		echo "$CACHE/prepared-$name-$({
+			basename "$(source_path no)"
+			cat "$(rootfs_path)/versions"
+			grep -h '^CONFIG' "$ENV_DIR/config/base.config"
+			matrix_row "$name"
+		} | hash_of)"
+		return
+	fi
 	[ -f "$ENV_DIR/config/$name.config" ] || die "KERNEL=$name: there is no config/$name.config"
 	[ "$patches" = yes ] || [ "$patches" = no ] || die "PATCHES=$patches: neither yes nor no"
 	source=$(source_path "$patches")
@@ -80,6 +112,11 @@ kernel_path() {
 		cat "$(rootfs_path)/versions"
 		grep -h '^CONFIG' "$ENV_DIR/config/base.config" "$ENV_DIR/config/$name.config"
 	} | hash_of)"
+}
+
+# The source of a kernel.
+kernel_source_path() {
+	if [ "$1" = stock ]; then stock_source_path; else source_path "$2"; fi
 }
 
 initrd_path() {
@@ -181,8 +218,9 @@ need_source() {
 		"$ENV_DIR/make-source" "$(source_path yes)" "$plain"
 }
 
-# $1: fast, debug, kasan or 16k; $2: yes or no
+# $1: fast, debug, kasan, 16k or stock; $2: yes or no
 need_kernel() {
+	[ "$1" != stock ] || { need_stock; return; }
 	kernel=$(kernel_path "$1" "$2")
 	step_state() {
 		echo "$(objects "$kernel.partial") of about $(cat "$CACHE/log/objects-$kernel_name" 2>/dev/null || echo 1900) objects"
