@@ -5,6 +5,8 @@
 //! [`Memory`] is the group's address space, [`Env`] the rest. Both are implemented by whoever runs
 //! streams.
 
+use crate::shader::job::{JobFault, JobStats};
+
 /// An access that did not happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemError {
@@ -204,6 +206,12 @@ pub trait Env: Memory {
     fn progress(&mut self, _stream: u8) -> Option<u64> {
         None
     }
+
+    /// A job of the shader cores came to its end.
+    fn job_done(&mut self, _stats: JobStats) {}
+
+    /// A job of the shader cores faulted, which the stream is told too.
+    fn job_failed(&mut self, _fault: &JobFault) {}
 
     /// Counts something.
     fn odd(&mut self, what: Oddity);

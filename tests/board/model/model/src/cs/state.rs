@@ -231,6 +231,8 @@ pub struct Stream {
     pub(super) executed: u64,
     /// The job that is being executed.
     pub(super) active: Option<super::exec::Active>,
+    /// A slice of a job was executed.
+    pub(super) sliced: bool,
     /// It waits: asynchronous work completes as soon as its time has come.
     pub(super) stalled: bool,
     /// An access of asynchronous work hit a locked region.
@@ -275,6 +277,7 @@ impl Stream {
             why: None,
             executed: 0,
             active: None,
+            sliced: false,
             stalled: false,
             hit_lock: false,
             tell_error: false,

@@ -2,20 +2,63 @@
 
 //! Jobs of the shader cores.
 
-use super::super::env::{Env, Oddity};
+use super::super::env::{Env, MemError, Oddity};
 use super::super::scoreboard::Op;
 use super::super::state::{Stream, Trap};
 use super::work::Done;
+use crate::shader::job::{JobError, Progress};
+use crate::shader::Compute;
+
+/// Instructions of a thread between two looks at anything else.
+const SLICE: u64 = 20_000;
 
 /// A job that is being executed.
-#[derive(Debug)]
-pub(in super::super) enum Active {}
+pub(in super::super) enum Active {
+    Compute(Box<Compute>),
+}
+
+impl std::fmt::Debug for Active {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Compute(job) => write!(f, "Compute({:?})", job.stats()),
+        }
+    }
+}
 
 impl Stream {
-    /// Goes on with a job.
+    /// Goes on with a job: the one at hand, which then is that of `op`, or else a new one.
     pub(super) fn job<E: Env + ?Sized>(&mut self, env: &mut E, op: &Op) -> Result<Done, Trap> {
-        let opcode = if matches!(op, Op::Compute(_)) { 4 } else { 7 };
-        env.odd(Oddity::NotModelled(opcode));
-        Ok(Done::Yes)
+        self.sliced = true;
+        let active = match (self.active.take(), op) {
+            (Some(active), _) => active,
+            (None, Op::Compute(job)) => Active::Compute(Box::new(Compute::new(job))),
+            (None, _) => {
+                env.odd(Oddity::NotModelled(7));
+                return Ok(Done::Yes);
+            }
+        };
+        let mut active = active;
+        let result = match &mut active {
+            Active::Compute(job) => job.run(env, SLICE),
+        };
+        match result {
+            Ok(Progress::Done(stats)) => {
+                env.job_done(stats);
+                Ok(Done::Yes)
+            }
+            Ok(Progress::More) => {
+                self.active = Some(active);
+                Ok(Done::Working)
+            }
+            Err(JobError::Memory(MemError::Locked)) => {
+                self.active = Some(active);
+                Err(Trap::Locked)
+            }
+            Err(JobError::Memory(error)) => Err(error.into()),
+            Err(JobError::Fault(fault)) => {
+                env.job_failed(&fault);
+                Err(Trap::fault(fault.code(), fault.info()))
+            }
+        }
     }
 }

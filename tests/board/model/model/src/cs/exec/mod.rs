@@ -23,6 +23,9 @@ use super::state::{code, Outcome, Ring, Stream, Trap, Why, BLOCKS};
 /// Instructions between two looks at asynchronous work.
 const LOOK: u64 = 8;
 
+/// Instructions of the budget that a slice of a job counts as.
+const JOB: u32 = 2_000;
+
 /// Nanoseconds that are spun away instead of coming back to the caller.
 const SPIN: u64 = 3_000;
 
@@ -48,9 +51,11 @@ impl Stream {
         let mut left = budget;
         loop {
             if self.sb.busy() != 0 && self.executed % LOOK == 0 {
-                match self.work(env) {
-                    Ok(_) => {}
-                    Err(outcome) => return outcome,
+                if let Err(outcome) = self.work(env) {
+                    return outcome;
+                }
+                if self.sliced {
+                    left = left.saturating_sub(JOB);
                 }
             }
             if let Some(event) = self.event() {

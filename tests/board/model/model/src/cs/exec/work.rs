@@ -30,14 +30,15 @@ impl Stream {
     /// Lets all work take effect whose time has come. Says whether something was completed.
     pub(super) fn work<E: Env + ?Sized>(&mut self, env: &mut E) -> Result<bool, Outcome> {
         self.hit_lock = false;
+        self.sliced = false;
         let mut changed = false;
-        let mut worked = false;
         // Loads and stores keep their order, and so does the tiler.
         let mut waits = [false; 2];
         let mut now = env.now();
         let mut i = 0;
         while let Some(entry) = self.sb.entries.get(i) {
             let unit = entry.op.in_order();
+            let job = matches!(entry.op, Op::Compute(_) | Op::Fragment(_));
             let behind = unit.is_some_and(|unit| waits[unit]);
             let ready = match entry.phase {
                 Phase::Deferred => {
@@ -50,10 +51,11 @@ impl Stream {
                     false
                 }
                 Phase::Running { due, after } => {
-                    now >= due && (self.stalled || self.executed >= after) && !behind
+                    // One job at a time.
+                    let free = !job || (self.active.is_none() && !self.sliced);
+                    now >= due && (self.stalled || self.executed >= after) && !behind && free
                 }
-                // One slice of one job.
-                Phase::Working => !worked,
+                Phase::Working => !self.sliced,
                 Phase::Starved => !behind,
             };
             // Until it is complete, what is behind it in the same unit waits.
@@ -65,25 +67,17 @@ impl Stream {
                 continue;
             }
             let mut op = std::mem::replace(&mut self.sb.entries[i].op, Op::Nothing);
-            let job = matches!(op, Op::Compute(_) | Op::Fragment(_));
-            let result = if job && worked {
-                Ok(Done::Working)
-            } else {
-                self.perform(env, &mut op)
-            };
+            let result = self.perform(env, &mut op);
             if job {
-                worked = true;
                 now = env.now();
             }
             let entry = &mut self.sb.entries[i];
             entry.op = op;
+            if job && self.active.is_some() {
+                entry.phase = Phase::Working;
+            }
             match result {
-                Ok(Done::Working) => {
-                    // A job that only waits for its turn has not begun.
-                    if self.active.is_some() {
-                        entry.phase = Phase::Working;
-                    }
-                }
+                Ok(Done::Working) => {}
                 Ok(Done::Starved) => entry.phase = Phase::Starved,
                 Ok(Done::Yes) => {
                     self.completed(i);

@@ -5,6 +5,7 @@
 mod control;
 mod errors;
 mod heap;
+mod jobs;
 mod late;
 mod suspend;
 mod sync;
