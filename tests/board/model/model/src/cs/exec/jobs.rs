@@ -2,25 +2,27 @@
 
 //! Jobs of the shader cores.
 
-use super::super::env::{Env, MemError, Oddity};
+use super::super::env::{Env, MemError};
 use super::super::scoreboard::Op;
 use super::super::state::{Stream, Trap};
 use super::work::Done;
 use crate::shader::job::{JobError, Progress};
-use crate::shader::Compute;
+use crate::shader::{Compute, Fragment};
 
-/// Instructions of a thread between two looks at anything else.
+/// Instructions of a thread, or pixels, between two looks at anything else.
 const SLICE: u64 = 20_000;
 
 /// A job that is being executed.
 pub(in super::super) enum Active {
     Compute(Box<Compute>),
+    Fragment(Box<Fragment>),
 }
 
 impl std::fmt::Debug for Active {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Compute(job) => write!(f, "Compute({:?})", job.stats()),
+            Self::Fragment(job) => write!(f, "Fragment({:?})", job.stats()),
         }
     }
 }
@@ -29,17 +31,15 @@ impl Stream {
     /// Goes on with a job: the one at hand, which then is that of `op`, or else a new one.
     pub(super) fn job<E: Env + ?Sized>(&mut self, env: &mut E, op: &Op) -> Result<Done, Trap> {
         self.sliced = true;
-        let active = match (self.active.take(), op) {
+        let mut active = match (self.active.take(), op) {
             (Some(active), _) => active,
             (None, Op::Compute(job)) => Active::Compute(Box::new(Compute::new(job))),
-            (None, _) => {
-                env.odd(Oddity::NotModelled(7));
-                return Ok(Done::Yes);
-            }
+            (None, Op::Fragment(job)) => Active::Fragment(Box::new(Fragment::new(job))),
+            (None, _) => return Ok(Done::Yes),
         };
-        let mut active = active;
         let result = match &mut active {
             Active::Compute(job) => job.run(env, SLICE),
+            Active::Fragment(job) => job.run(env, SLICE),
         };
         match result {
             Ok(Progress::Done(stats)) => {

@@ -235,3 +235,58 @@ fn memory_that_is_locked_or_not_there() {
     assert_eq!(said(&mut b), Outcome::Idle);
     assert_eq!(b.env.load32(TARGET), Ok(0));
 }
+
+#[test]
+fn a_frame_is_cleared() {
+    // A linear target of 20x18 pixels of 8 bits a channel, 128 bytes a row.
+    let mut b = Bench::new();
+    let (frame, target) = (DATA, DATA + 0x80);
+    let mut word = |va: u64, word: u32| b.env.store32(va, word).unwrap();
+    word(frame + 32, 19 | 17 << 16);
+    word(frame + 40, 19 | 17 << 16);
+    word(target, 1 << 26);
+    word(target + 4, 1 | 19 << 3 | 2 << 8 | 0x688 << 16 | 1 << 31);
+    word(target + 32, DATA as u32 + 0x1000);
+    word(target + 40, 128);
+    for n in 0..4 {
+        word(target + 48 + n * 4, 0xffbf_8040);
+    }
+    b.env.delay = 20_000;
+    b.ring(&[
+        ReqResource {
+            compute: false,
+            fragment: true,
+            tiler: false,
+            idvs: false,
+        },
+        mov(40, frame | 1),
+        mov32(42, 0),
+        mov32(43, 31 | 31 << 16),
+        SetSbEntry {
+            endpoint: 2,
+            other: 0,
+        },
+        RunFragment {
+            tile_map: false,
+            order: 0,
+            progress: false,
+        },
+        mov(40, 0),
+        mov(60, DATA + 0x1000),
+        load(62, 1, 60, 0),
+        wait(4),
+        load(63, 1, 60, 0),
+        wait(1),
+    ]);
+    while b.stream.extract() < 64 {
+        b.stream.run(&mut b.env, &b.ring, 1);
+        b.env.time += 10_000;
+    }
+    assert_eq!(said(&mut b), Outcome::Idle);
+    assert_eq!(b.stream.reg(63), 0xffbf_8040);
+    let at = (DATA + 0x1000 - BASE) as usize;
+    let pixels = b.env.memory[at..at + 0x1000].chunks_exact(4);
+    let coloured = pixels.filter(|pixel| **pixel == 0xffbf_8040_u32.to_le_bytes());
+    assert_eq!(coloured.count(), 20 * 18);
+    assert!(b.env.odd.is_empty(), "{:?}", b.env.odd);
+}
