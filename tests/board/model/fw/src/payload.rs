@@ -15,7 +15,7 @@ pub const DATA_SIZE: u32 = 0x2000;
 /// Address of the section shared with the host. The format fixes it.
 pub const SHARED_VA: u32 = 0x0400_0000;
 /// Bytes of the section shared with the host.
-pub const SHARED_SIZE: u32 = 0x2_0000;
+pub const SHARED_SIZE: u32 = 0x6_0000;
 
 /// First word of the code section.
 pub const CODE_MAGIC: u32 = 0x4d43_4631;

@@ -2,6 +2,9 @@
 
 //! What happened on the device, counted by name.
 
+use crate::cs::env::Oddity;
+use std::collections::BTreeMap;
+
 macro_rules! counters {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
         /// A thing that is counted.
@@ -69,8 +72,43 @@ counters! {
     Ping = "pings",
     /// Global requests answered.
     GlobalRequest = "global-requests",
-    /// Group requests seen, which nothing answers yet.
+    /// Doorbells of groups looked at.
     GroupRequest = "group-requests",
+    /// Groups started.
+    GroupStart = "group-starts",
+    /// Groups resumed.
+    GroupResume = "group-resumes",
+    /// Groups suspended.
+    GroupSuspend = "group-suspends",
+    /// Groups terminated.
+    GroupTerminate = "group-terminates",
+    /// Streams that did not fit the suspend buffer.
+    SuspendTooLong = "suspend-too-long",
+    /// Cache flushes by streams.
+    StreamFlush = "stream-flushes",
+    /// Pieces of streams run.
+    StreamRun = "stream-runs",
+}
+
+/// Things that streams did and that have a name each: how often, and the first of each in words.
+#[derive(Debug, Default)]
+pub struct Odd(BTreeMap<&'static str, (u64, String)>);
+
+impl Odd {
+    /// Counts some.
+    pub fn add(&mut self, what: &[Oddity]) {
+        for odd in what {
+            let entry = self.0.entry(odd.name());
+            entry.or_insert_with(|| (0, format!("{odd:x?}"))).0 += 1;
+        }
+    }
+
+    /// Name, number, and the first in words.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64, &str)> + '_ {
+        self.0
+            .iter()
+            .map(|(name, (n, first))| (*name, *n, &**first))
+    }
 }
 
 /// The values of all counters.

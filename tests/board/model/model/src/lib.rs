@@ -14,6 +14,7 @@ pub mod counters;
 pub mod cs;
 pub mod ctl;
 pub mod device;
+pub mod exec;
 pub mod identity;
 pub mod irq;
 pub mod mcu;

@@ -5,10 +5,12 @@
 #![forbid(unsafe_code)]
 
 use mali_model::args::{Args, USAGE};
-use mali_model::clock::{Clock, Timing};
+use mali_model::clock::Clock;
 use mali_model::ctl;
 use mali_model::device::Gpu;
+use mali_model::exec::Runner;
 use mali_model::identity::Identity;
+use mali_model::mcu::Mcu;
 use mali_model::shared::Shared;
 use mali_model::vfio::irqs::Vectors;
 use mali_model::vfio::server::Server;
@@ -86,13 +88,20 @@ fn run(args: &Args) -> io::Result<()> {
         ..Identity::default()
     };
     let sink = Box::new(vectors.clone());
-    let mut gpu = Gpu::new(identity, Timing::default(), Clock::host(), sink);
+    let mut gpu = Gpu::new(identity, args.timing, Clock::host(), sink);
+    gpu.mcu = Mcu::new(args.layout, args.seed);
+    gpu.env.tiler_bytes = args.tiler_bytes;
     gpu.env.verbose = args.verbose;
     gpu.env.violations.verbose = args.verbose;
     let shared = Shared::new(gpu);
 
     let mcu = Arc::clone(&shared);
     spawn("mcu", move || mcu.run_mcu())?;
+    for number in 0..args.threads {
+        let streams = Arc::clone(&shared);
+        let runner = Runner::new(number, args.seed);
+        spawn("streams", move || streams.run_streams(runner))?;
+    }
     let inspected = Arc::clone(&shared);
     spawn("ctl-listen", move || ctl::listen(&inspected, &ctl_listener))?;
 

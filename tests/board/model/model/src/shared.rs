@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The device behind its lock, and the thread of the microcontroller.
+//! The device behind its lock, and the threads that work on it.
 
 use crate::device::Gpu;
+use crate::exec::{self, Device, Runner};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,6 +15,8 @@ pub struct Shared {
     urgent: AtomicUsize,
     /// The microcontroller has work.
     work: Condvar,
+    /// Streams can go on.
+    streams: Condvar,
     /// A locked region was given free.
     unlocked: Condvar,
 }
@@ -25,6 +28,7 @@ impl Shared {
             gpu: Mutex::new(gpu),
             urgent: AtomicUsize::new(0),
             work: Condvar::new(),
+            streams: Condvar::new(),
             unlocked: Condvar::new(),
         })
     }
@@ -40,8 +44,11 @@ impl Shared {
         if unlocked {
             self.unlocked.notify_all();
         }
-        if gpu.mcu.has_work() {
+        if gpu.mcu.due(gpu.env.clock.now()) {
             self.work.notify_all();
+        }
+        if gpu.mcu.take_offered() {
+            self.streams.notify_all();
         }
     }
 
@@ -78,19 +85,62 @@ impl Shared {
     pub fn run_mcu(&self) -> ! {
         let mut gpu = self.lock();
         loop {
-            if gpu.mcu.has_work() && !gpu.run_mcu() {
-                continue;
-            }
+            let stalled = gpu.mcu.due(gpu.env.clock.now()) && gpu.run_mcu();
+            self.settle(&mut gpu);
+            let now = gpu.env.clock.now();
             // Stuck at a lock: look again soon, in case the UNLOCK came just before.
-            let limit = if gpu.mcu.has_work() {
-                Duration::from_micros(200)
-            } else {
-                Duration::from_secs(3600)
+            let until = match gpu.mcu.deadline() {
+                _ if stalled => Some(now + 200_000),
+                _ if gpu.mcu.has_work() => continue,
+                deadline => deadline,
             };
-            gpu = match self.work.wait_timeout(gpu, limit) {
-                Ok((gpu, _)) => gpu,
-                Err(poisoned) => poisoned.into_inner().0,
-            };
+            gpu = sleep(&self.work, gpu, now, until);
         }
+    }
+
+    /// Body of a thread that runs streams.
+    pub fn run_streams(&self, mut runner: Runner) -> ! {
+        let mut gpu = self.lock();
+        loop {
+            match exec::take(&mut gpu) {
+                Ok((mut work, scene)) => {
+                    drop(gpu);
+                    let outcome = runner.run(self, scene, &mut work);
+                    while self.urgent.load(Ordering::Relaxed) != 0 {
+                        std::thread::yield_now();
+                    }
+                    gpu = self.lock();
+                    exec::put_back(&mut gpu, work, outcome);
+                    self.settle(&mut gpu);
+                }
+                Err(later) => {
+                    let now = gpu.env.clock.now();
+                    gpu = sleep(&self.streams, gpu, now, later);
+                }
+            }
+        }
+    }
+}
+
+impl Device for Shared {
+    fn with(&self, f: &mut dyn FnMut(&mut Gpu)) {
+        self.inspect(f);
+    }
+}
+
+/// Waits for a condition, or for a time.
+fn sleep<'a>(
+    condition: &Condvar,
+    gpu: MutexGuard<'a, Gpu>,
+    now: u64,
+    until: Option<u64>,
+) -> MutexGuard<'a, Gpu> {
+    let limit = match until {
+        Some(at) => Duration::from_nanos(at.saturating_sub(now)),
+        None => Duration::from_secs(3600),
+    };
+    match condition.wait_timeout(gpu, limit.min(Duration::from_secs(3600))) {
+        Ok((gpu, _)) => gpu,
+        Err(poisoned) => poisoned.into_inner().0,
     }
 }

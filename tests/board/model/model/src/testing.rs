@@ -4,6 +4,7 @@
 
 use crate::clock::{Clock, Timing};
 use crate::device::Gpu;
+use crate::exec::{Device, Runner};
 use crate::identity::Identity;
 use crate::irq::{IrqSink, Line};
 use crate::mmu::access::AccessError;
@@ -13,6 +14,7 @@ use crate::ram::GuestRam;
 use crate::violations::Violation;
 use mali_fw::image::{flags, Image};
 use mali_fw::payload;
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
@@ -49,11 +51,21 @@ impl IrqSink for CountIrq {
     }
 }
 
+/// A device that only one thread uses.
+struct Alone<'a>(RefCell<&'a mut Gpu>);
+
+impl Device for Alone<'_> {
+    fn with(&self, f: &mut dyn FnMut(&mut Gpu)) {
+        f(&mut self.0.borrow_mut());
+    }
+}
+
 /// The bench.
 pub struct Bench {
     /// The device.
     pub gpu: Gpu,
     irqs: CountIrq,
+    runner: Option<Runner>,
     next_page: u64,
 }
 
@@ -71,6 +83,7 @@ impl Bench {
         Self {
             gpu,
             irqs,
+            runner: None,
             next_page: RAM,
         }
     }
@@ -279,7 +292,44 @@ impl Bench {
     /// Rings the global doorbell and lets the microcontroller work.
     pub fn ring(&mut self) {
         self.write(0x8_0000, 1);
-        self.gpu.run_mcu();
+        self.work();
+    }
+
+    /// Lets the microcontroller and the streams work until nothing is to be done, or for long.
+    pub fn work(&mut self) {
+        for _ in 0..200 {
+            let now = self.gpu.env.clock.now();
+            let due = self.gpu.mcu.due(now) && !self.gpu.run_mcu();
+            let mut ran = false;
+            while self.step() {
+                ran = true;
+            }
+            if due || ran {
+                continue;
+            }
+            if self.gpu.mcu.deadline().is_none() {
+                break;
+            }
+            self.wait(20_000);
+        }
+        self.gpu.deliver();
+    }
+
+    /// Runs a piece of a stream on this thread.
+    pub fn step(&mut self) -> bool {
+        let mut runner = self.runner.take().unwrap_or_else(|| Runner::new(0, 1));
+        let ran = runner.step(&Alone(RefCell::new(&mut self.gpu)));
+        self.runner = Some(runner);
+        ran
+    }
+
+    /// Moves the clock.
+    pub fn wait(&mut self, ns: u64) {
+        if let Clock::Manual(now) = &mut self.gpu.env.clock {
+            *now += ns;
+        }
+        self.gpu.advance();
+        self.gpu.deliver();
     }
 
     /// Reads memory of the microcontroller, as the host's mapping shows it.

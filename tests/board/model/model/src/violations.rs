@@ -98,6 +98,22 @@ kinds! {
     FirmwareImage = "firmware-image",
     /// Request to the firmware that the interface does not allow.
     FirmwareRequest = "firmware-request",
+    /// Event acknowledged that was not raised.
+    EventAck = "event-ack",
+    /// Configuration of a group changed without a request.
+    GroupConfig = "group-config",
+    /// Group started with an address space that is not enabled, or that of the firmware.
+    GroupSpace = "group-space",
+    /// Address space disabled or changed under a group that runs in it.
+    SpaceUnderGroup = "space-under-group",
+    /// Doorbell that no running stream listens to.
+    DoorbellStopped = "doorbell-stopped",
+    /// Stream started with a ring that is not mapped, or of a wrong size.
+    RingConfig = "ring-config",
+    /// Insert pointer behind the ring's size, or going back.
+    RingInsert = "ring-insert",
+    /// Suspend buffer that is too small, not mapped, or was written over.
+    SuspendBuffer = "suspend-buffer",
 }
 
 /// Counts and the last texts.

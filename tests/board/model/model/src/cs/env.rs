@@ -27,7 +27,7 @@ pub enum MemError {
 ///
 /// An access of several bytes that fails may have happened in part.
 pub trait Memory {
-    /// Reads an instruction, which needs execute permission. `va` is a multiple of 8.
+    /// Reads an instruction of a stream, which needs no execute permission. `va` is a multiple of 8.
     fn fetch(&mut self, va: u64) -> Result<u64, MemError>;
 
     /// Reads bytes, of any number and alignment.

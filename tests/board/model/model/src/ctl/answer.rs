@@ -117,6 +117,9 @@ pub fn answer(shared: &Shared, request: &Request) -> Result<String, String> {
             for counter in Counter::ALL {
                 let _ = writeln!(out, "{} {}", gpu.env.counters.get(*counter), counter.name());
             }
+            for (name, count, first) in gpu.env.odd.iter() {
+                let _ = writeln!(out, "{count} {name} {first}");
+            }
             out
         })),
         Request::Mcu => Ok(shared.inspect(|gpu| {
@@ -149,7 +152,6 @@ fn mode_name(mode: Mode) -> String {
 
 fn spaces(gpu: &Gpu) -> String {
     let mut out = String::new();
-    let now = gpu.env.clock.now();
     for n in 0..AS_BLOCKS {
         let Some(space) = gpu.mmu.space(&gpu.env, n) else {
             continue;
@@ -167,7 +169,7 @@ fn spaces(gpu: &Gpu) -> String {
             space.regs.transtab,
             space.regs.memattr,
             space.regs.transcfg,
-            u32::from(space.busy(now)),
+            u32::from(space.busy(&gpu.env)),
         );
         for region in space.lock_regions() {
             let _ = write!(out, " locked {:#x} {:#x}", region.first, region.size());

@@ -2,6 +2,9 @@
 
 //! The cache flush command, and who has flushed since when.
 
+use super::gate::Gate;
+use std::sync::Arc;
+
 /// A point in the order of flush commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Mark(u64);
@@ -35,6 +38,7 @@ pub struct Caches {
     flushed: u64,
     running: Option<Running>,
     latest_id: u32,
+    gate: Arc<Gate>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -42,21 +46,22 @@ struct Running {
     number: u64,
     modes: FlushModes,
     done_at: u64,
+    epoch: u64,
 }
 
-impl Default for Caches {
-    fn default() -> Self {
+impl Caches {
+    /// Caches that hold nothing.
+    pub fn new(gate: Arc<Gate>) -> Self {
         Self {
             issued: 0,
             cleaned: 0,
             flushed: 0,
             running: None,
             latest_id: 1,
+            gate,
         }
     }
-}
 
-impl Caches {
     /// LATEST_FLUSH_ID: 24 bits, never 0.
     pub fn latest_id(&self) -> u32 {
         self.latest_id
@@ -67,42 +72,64 @@ impl Caches {
         self.running.is_some()
     }
 
-    /// When the running flush is over.
-    pub fn deadline(&self) -> Option<u64> {
-        self.running.map(|r| r.done_at)
+    /// When to look whether the running flush is over: soon, if it only waits for a thread to end
+    /// an access.
+    pub fn deadline(&self, now: u64) -> Option<u64> {
+        self.running.map(|r| match self.gate.passed(r.epoch) {
+            true => r.done_at,
+            false => r.done_at.max(now.saturating_add(20_000)),
+        })
     }
 
     /// Starts a flush. One that is running is taken as over.
     pub fn start(&mut self, modes: FlushModes, done_at: u64) {
-        self.finish(u64::MAX);
+        if let Some(run) = self.running.take() {
+            self.completed(run.number, run.modes);
+        }
         self.issued += 1;
         self.running = Some(Running {
             number: self.issued,
             modes,
             done_at,
+            // Stores from here on are not cleaned by it, and say so again.
+            epoch: self.gate.advance(),
         });
     }
 
     /// Ends the running flush if its time has come; says whether it did.
     pub fn finish(&mut self, now: u64) -> bool {
-        let Some(run) = self.running.filter(|r| r.done_at <= now) else {
+        let over = |r: &Running| r.done_at <= now && self.gate.passed(r.epoch);
+        let Some(run) = self.running.filter(over) else {
             return false;
         };
         self.running = None;
-        if run.modes.l2_clean() {
-            self.cleaned = run.number;
-            if run.modes.l2_invalidate() {
-                self.flushed = run.number;
+        self.completed(run.number, run.modes);
+        true
+    }
+
+    /// A flush by a stream, which takes effect now. The one that is running goes on.
+    pub fn flush_now(&mut self, modes: FlushModes) {
+        self.issued += 1;
+        self.gate.advance();
+        self.completed(self.issued, modes);
+    }
+
+    fn completed(&mut self, number: u64, modes: FlushModes) {
+        if modes.l2_clean() {
+            self.cleaned = self.cleaned.max(number);
+            if modes.l2_invalidate() {
+                self.flushed = self.flushed.max(number);
             }
         }
         self.latest_id = self.latest_id % 0xff_ffff + 1;
-        true
+        self.gate.set_flush_id(self.latest_id);
     }
 
     /// A reset or the loss of power empties the caches.
     pub fn drop_all(&mut self) {
         self.running = None;
         self.issued += 1;
+        self.gate.advance();
         self.cleaned = self.issued;
         self.flushed = self.issued;
     }
@@ -130,7 +157,7 @@ mod tests {
     #[test]
     fn only_a_flush_issued_after_the_mark_counts() {
         let full = FlushModes::of(0x233).unwrap();
-        let mut caches = Caches::default();
+        let mut caches = Caches::new(Arc::default());
         caches.start(full, 10);
         let mark = caches.mark();
         assert!(!caches.finish(9));
@@ -147,10 +174,27 @@ mod tests {
     }
 
     #[test]
+    fn a_flush_waits_for_accesses_that_began_before_it() {
+        let gate = Arc::new(Gate::default());
+        let mut caches = Caches::new(Arc::clone(&gate));
+        gate.enter(0);
+        caches.start(FlushModes::of(0x233).unwrap(), 10);
+        assert!(!caches.finish(10));
+        assert!(caches.deadline(10) > Some(10));
+        gate.enter(0);
+        assert_eq!(caches.deadline(10), Some(10));
+        assert!(caches.finish(10));
+        let mark = caches.mark();
+        caches.flush_now(FlushModes::of(0x11).unwrap());
+        assert!(caches.cleaned_since(mark) && !caches.flushed_since(mark));
+        assert_eq!(gate.flush_id(), 3);
+    }
+
+    #[test]
     fn flush_id_skips_zero() {
         let mut caches = Caches {
             latest_id: 0xff_fffe,
-            ..Caches::default()
+            ..Caches::new(Arc::default())
         };
         let mut next = || {
             caches.start(FlushModes::of(0x233).unwrap(), 0);

@@ -3,13 +3,15 @@
 //! What every block of the device shares.
 
 use super::caches::Caches;
+use super::gate::Gate;
 use super::hang::Hangs;
 use crate::clock::{Clock, Timing};
-use crate::counters::Counters;
+use crate::counters::{Counters, Odd};
 use crate::identity::Identity;
 use crate::irq::{IrqBlock, Line};
 use crate::ram::GuestRam;
 use crate::violations::{Violation, Violations};
+use std::sync::Arc;
 
 /// Shared state of the blocks.
 #[derive(Debug)]
@@ -22,6 +24,10 @@ pub struct Env {
     pub violations: Violations,
     /// What happened.
     pub counters: Counters,
+    /// What streams did that is odd.
+    pub odd: Odd,
+    /// Bytes of tiler heap that a RUN_IDVS takes.
+    pub tiler_bytes: u32,
     /// Time.
     pub clock: Clock,
     /// Delays.
@@ -32,6 +38,8 @@ pub struct Env {
     pub mmu_irq: IrqBlock,
     /// GPU interrupts.
     pub gpu_irq: IrqBlock,
+    /// How threads that run streams are told of changes.
+    pub gate: Arc<Gate>,
     /// Caches.
     pub caches: Caches,
     /// What the hardware does not do any more.
@@ -47,17 +55,21 @@ pub struct Env {
 impl Env {
     /// A device that was just powered.
     pub fn new(identity: Identity, timing: Timing, clock: Clock) -> Self {
+        let gate = Arc::new(Gate::default());
         Self {
             identity,
             ram: GuestRam::default(),
             violations: Violations::default(),
             counters: Counters::default(),
+            odd: Odd::default(),
+            tiler_bytes: 64 << 10,
             clock,
             timing,
             job_irq: IrqBlock::default(),
             mmu_irq: IrqBlock::default(),
             gpu_irq: IrqBlock::default(),
-            caches: Caches::default(),
+            caches: Caches::new(Arc::clone(&gate)),
+            gate,
             hangs: Hangs::default(),
             l2_on: false,
             unlocked: false,

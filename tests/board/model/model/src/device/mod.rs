@@ -4,14 +4,16 @@
 
 pub mod caches;
 pub mod env;
+pub mod gate;
 pub mod hang;
 pub mod power;
 
-use crate::clock::{Clock, Timing};
+use crate::clock::{ticks, Clock, Timing};
 use crate::counters::Counter;
 use crate::identity::{Identity, AS_BLOCKS};
 use crate::irq::{IrqSink, Line};
 use crate::mcu::Mcu;
+use crate::mmu::aspace::Translation;
 use crate::mmu::Mmu;
 use crate::regs::{self, gpu, irq, Access, Place};
 use crate::violations::Violation;
@@ -84,7 +86,7 @@ impl Gpu {
     pub fn deadline(&self) -> Option<u64> {
         let due = |work, at: Option<u64>| at.filter(|_| !self.env.hangs.is(work));
         [
-            due(Work::Flush, self.env.caches.deadline()),
+            due(Work::Flush, self.env.caches.deadline(self.env.clock.now())),
             due(Work::Power, self.power.deadline()),
             due(Work::Reset, self.reset_done),
         ]
@@ -227,7 +229,6 @@ impl Gpu {
     fn plain(&self, offset: u32) -> u32 {
         let id = &self.env.identity;
         let now = self.env.clock.now();
-        let ticks = |hz: u64| (u128::from(now) * u128::from(hz) / 1_000_000_000) as u64;
         let wide = |value: u64| (value >> if offset & 4 != 0 { 32 } else { 0 }) as u32;
         if let Some(line) = regs::irq_block(offset) {
             let block = self.env.irq(line);
@@ -249,9 +250,9 @@ impl Gpu {
             0x01c => id.csf_id,
             0x034 => u32::from(self.mcu.running()) | (u32::from(self.env.l2_on) << 1),
             0x060 | 0x064 => wide(id.gpu_features),
-            0x090 | 0x094 => wide(ticks(id.cycle_hz)),
+            0x090 | 0x094 => wide(ticks(now, id.cycle_hz)),
             // The high word is at 0x9c, whose bit 2 is set as well.
-            0x098 | 0x09c => wide(ticks(id.timestamp_hz)),
+            0x098 | 0x09c => wide(ticks(now, id.timestamp_hz)),
             0x0a0 => id.max_threads,
             0x0a4 => id.max_workgroup,
             0x0a8 => id.max_barrier,
@@ -287,10 +288,30 @@ impl Gpu {
                 });
             }
             Place::As(n, inner, Access::Writable) => {
+                let before = self
+                    .mmu
+                    .space(&self.env, n)
+                    .map(|s| (s.live(), s.faulted()));
                 self.mmu.write(&mut self.env, n, inner, value);
+                self.check_under_group(n, before);
             }
             Place::Doorbell(page) => self.mcu.doorbell(&mut self.env, page),
             Place::Plain(Access::Writable) => self.write_plain(offset, value),
+        }
+    }
+
+    /// Counts a translation that changed under a group which had no fault.
+    fn check_under_group(&mut self, n: usize, before: Option<(Translation, bool)>) {
+        let Some((live, false)) = before else {
+            return;
+        };
+        let changed = self
+            .mmu
+            .space(&self.env, n)
+            .is_some_and(|s| s.live() != live);
+        if changed && self.mcu.uses_space(n) {
+            self.env
+                .violation(Violation::SpaceUnderGroup, || format!("AS{n}"));
         }
     }
 

@@ -2,7 +2,12 @@
 
 //! From MCU_CONTROL to the global interface.
 
-use super::{layout, Mcu, State, AS};
+use super::global::Global;
+use super::io::Io;
+use super::layout::{
+    Layout, GLOBAL, GLOBAL_INPUT, GLOBAL_OUTPUT, INSTR_FEATURES, STREAM_FEATURES, STREAM_STRIDE,
+};
+use super::{Mcu, State, AS};
 use crate::counters::Counter;
 use crate::device::env::Env;
 use crate::mmu::access::AccessError;
@@ -31,7 +36,8 @@ impl Mcu {
             self.enter(env, State::Fatal);
             return Ok(());
         }
-        write_control_blocks(env, mmu)?;
+        write_control_blocks(env, mmu, &self.layout)?;
+        self.global = Global::boot(&mut Io { env, mmu })?;
         let boots = data + u64::from(payload::DATA_BOOTS);
         let before = mmu.load(env, AS, boots)?;
         mmu.store(env, AS, boots, before.wrapping_add(1))?;
@@ -57,32 +63,32 @@ fn check_code(env: &mut Env, mmu: &mut Mmu) -> Result<Result<(), payload::CodeEr
     Ok(payload::check_code(&code))
 }
 
-fn write_control_blocks(env: &mut Env, mmu: &mut Mmu) -> Result<(), AccessError> {
-    use layout::*;
+fn write_control_blocks(env: &mut Env, mmu: &mut Mmu, layout: &Layout) -> Result<(), AccessError> {
     let mut put = |at: u32, words: &[u32]| -> Result<(), AccessError> {
         for (i, word) in words.iter().enumerate() {
             mmu.store(env, AS, u64::from(at) + 4 * i as u64, *word)?;
         }
         Ok(())
     };
-    for group in 0..GROUPS {
-        let io = group_input(group);
+    let suspend = layout.suspend_size();
+    for group in 0..layout.groups {
+        let io = layout.group_input(group);
         put(
-            group_control(group),
+            layout.group_control(group),
             &[
                 0,
                 io,
                 io + 0x100,
-                SUSPEND_SIZE,
-                SUSPEND_SIZE,
-                STREAMS,
+                suspend,
+                suspend,
+                layout.streams,
                 STREAM_STRIDE,
             ],
         )?;
-        for stream in 0..STREAMS {
-            let io = stream_input(group, stream);
+        for stream in 0..layout.streams {
+            let io = layout.stream_input(group, stream);
             put(
-                stream_control(group, stream),
+                layout.stream_control(group, stream),
                 &[STREAM_FEATURES, io, io + 0x100],
             )?;
         }
@@ -94,11 +100,11 @@ fn write_control_blocks(env: &mut Env, mmu: &mut Mmu) -> Result<(), AccessError>
             0,
             GLOBAL_INPUT,
             GLOBAL_OUTPUT,
-            GROUPS,
-            GROUP_STRIDE,
+            layout.groups,
+            layout.group_stride(),
             0,
             INSTR_FEATURES,
         ],
     )?;
-    put(GLOBAL, &[VERSION])
+    put(GLOBAL, &[layout.version.word()])
 }

@@ -2,7 +2,8 @@
 
 //! Tests of the firmware's side of the interface.
 
-use super::{layout, State};
+use super::layout::{self, Layout};
+use super::State;
 use crate::counters::Counter;
 use crate::irq::Line;
 use crate::testing::Bench;
@@ -27,14 +28,17 @@ fn boots_to_the_global_interface() {
     assert_eq!(b.read(0x704), 1);
     assert_eq!(b.read(0x100c), 1 << 31);
     assert_eq!(b.irqs(Line::Job), 1);
-    assert_eq!(b.fw_read(GLOBAL), layout::VERSION);
+    assert_eq!(b.fw_read(GLOBAL), Layout::default().version.word());
     assert_eq!(b.fw_read(GLOBAL + 0x10), 8);
-    let group = layout::group_control(7);
+    let group = Layout::default().group_control(7);
     assert_eq!(b.fw_read(group + 0x14), 8);
-    assert_eq!(b.fw_read(group + 4), layout::group_input(7));
-    let stream = layout::stream_control(7, 7);
+    assert_eq!(b.fw_read(group + 4), Layout::default().group_input(7));
+    let stream = Layout::default().stream_control(7, 7);
     assert_eq!(b.fw_read(stream), layout::STREAM_FEATURES);
-    assert_eq!(b.fw_read(stream + 8), layout::stream_input(7, 7) + 0x100);
+    assert_eq!(
+        b.fw_read(stream + 8),
+        Layout::default().stream_input(7, 7) + 0x100
+    );
     b.clean();
 }
 
@@ -132,7 +136,7 @@ fn waits_for_a_locked_region() {
     assert!(b.gpu.mcu.has_work());
     assert_eq!(b.read(0x704), 1);
     b.unlock(0);
-    assert!(!b.gpu.run_mcu());
+    b.work();
     assert_eq!(b.fw_read(GLOBAL_OUTPUT), PING);
     b.clean();
 }

@@ -128,6 +128,7 @@ impl Mmu {
         env.violation(fault.violation, || {
             format!("AS{n} {kind:?} at {va:#x}: fault {:#x}", fault.code())
         });
+        self.spaces[n].set_faulted();
         let regs = &mut self.spaces[n].fault;
         if !regs.latched {
             regs.latched = true;

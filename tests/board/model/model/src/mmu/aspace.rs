@@ -86,13 +86,28 @@ pub struct AddressSpace {
     live: Translation,
     lock: Option<Lock>,
     busy_until: u64,
+    /// A fault since the last UPDATE.
+    faulted: bool,
+    /// The epoch that the last command began.
+    epoch: u64,
     dirty: Option<Mark>,
 }
 
 impl AddressSpace {
-    /// Whether a command is active.
-    pub fn busy(&self, now: u64) -> bool {
-        now < self.busy_until
+    /// Whether a command is active: its time is not over, or a thread may still be in an access
+    /// that began before it.
+    pub fn busy(&self, env: &Env) -> bool {
+        env.clock.now() < self.busy_until || !env.gate.passed(self.epoch)
+    }
+
+    /// Whether a command never ends by itself.
+    pub fn hangs(&self) -> bool {
+        self.busy_until == u64::MAX
+    }
+
+    /// What threads know of translations is old.
+    pub fn begin_epoch(&mut self, env: &Env) {
+        self.epoch = env.gate.advance();
     }
 
     /// A command was accepted.
@@ -103,6 +118,16 @@ impl AddressSpace {
     /// How accesses are translated now.
     pub fn live(&self) -> Translation {
         self.live
+    }
+
+    /// Whether it had a fault since it was enabled.
+    pub fn faulted(&self) -> bool {
+        self.faulted
+    }
+
+    /// It has a fault.
+    pub fn set_faulted(&mut self) {
+        self.faulted = true;
     }
 
     /// Whether accesses reach memory.
@@ -197,6 +222,7 @@ impl AddressSpace {
         }
         self.audit_all(env, n);
         self.drop_entries(env, Region::ALL);
+        self.faulted = false;
         self.live = next;
     }
 

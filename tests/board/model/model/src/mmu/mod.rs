@@ -112,7 +112,7 @@ impl Mmu {
             reg::LOCKADDR => get_word(space.regs.lockaddr, high),
             reg::COMMAND if high => space.fault.status,
             reg::FAULTADDRESS => get_word(space.fault.address, high),
-            reg::STATUS if !high => u32::from(space.busy(env.clock.now())),
+            reg::STATUS if !high => u32::from(space.busy(env)),
             reg::TRANSCFG => get_word(space.regs.transcfg, high),
             _ => 0,
         }
@@ -140,7 +140,7 @@ impl Mmu {
 
     fn command(&mut self, env: &mut Env, n: usize, value: u32) {
         let now = env.clock.now();
-        if self.spaces[n].busy(now) {
+        if self.spaces[n].busy(env) {
             env.violation(Violation::AsCommandActive, || {
                 format!("AS{n} command {value}")
             });
@@ -181,6 +181,8 @@ impl Mmu {
                 space.flush(env, command == Command::FlushMem);
             }
         }
+        // After the change, so that what a thread finds in the new epoch is what holds in it.
+        space.begin_epoch(env);
         space.set_busy(now + env.timing.as_command);
     }
 
@@ -199,7 +201,7 @@ impl Mmu {
     /// Commands that hang end.
     pub fn let_go(&mut self) {
         for space in &mut self.spaces {
-            if space.busy(u64::MAX - 1) {
+            if space.hangs() {
                 space.set_busy(0);
             }
         }

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The threads that run streams: outside of the lock that register accesses take.
+
+pub mod cache;
+mod memory;
+
+use crate::clock::{ticks, Clock, Dice, Timing};
+use crate::counters::Counter;
+use crate::cs::env::{Env, FlushModes, Oddity, Scope, Work as Kind};
+use crate::device::caches;
+use crate::device::gate::Gate;
+use crate::device::Gpu;
+use crate::mcu::program::Outcome;
+use crate::mcu::work::{Offer, Work};
+use cache::Cache;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+
+/// Instructions until a stream comes back, at most.
+pub const BUDGET: u32 = 20_000;
+
+/// The way to the device, which others use too.
+pub trait Device {
+    /// Calls `f` with the device.
+    fn with(&self, f: &mut dyn FnMut(&mut Gpu));
+}
+
+/// What a piece of a stream needs to know of the device.
+#[derive(Clone, Debug)]
+pub struct Scene {
+    clock: Clock,
+    timing: Timing,
+    timestamp_hz: u64,
+    cycle_hz: u64,
+    tiler_bytes: u32,
+    gate: Arc<Gate>,
+}
+
+impl Scene {
+    /// As it is now.
+    pub fn of(gpu: &Gpu) -> Self {
+        Self {
+            clock: gpu.env.clock,
+            timing: gpu.env.timing,
+            timestamp_hz: gpu.env.identity.timestamp_hz,
+            cycle_hz: gpu.env.identity.cycle_hz,
+            tiler_bytes: gpu.env.tiler_bytes,
+            gate: Arc::clone(&gpu.env.gate),
+        }
+    }
+}
+
+/// A thread's own things.
+#[derive(Debug)]
+pub struct Runner {
+    /// Its place at the gate.
+    number: usize,
+    cache: Cache,
+    dice: Dice,
+}
+
+impl Runner {
+    /// Those of a thread. `number` is below [`RUNNERS`](crate::device::gate::RUNNERS).
+    pub fn new(number: usize, seed: u64) -> Self {
+        Self {
+            number,
+            cache: Cache::default(),
+            dice: Dice::new(seed ^ (number as u64 + 1) << 56),
+        }
+    }
+
+    /// Runs a piece of a stream.
+    pub fn run(&mut self, device: &dyn Device, scene: Scene, work: &mut Work) -> Outcome {
+        self.cache.clear();
+        let epoch = scene.gate.enter(self.number);
+        let mut context = Context {
+            device,
+            runner: self.number,
+            cache: &mut self.cache,
+            dice: &mut self.dice,
+            space: work.space,
+            group: work.group,
+            recall: &work.recall,
+            epoch,
+            odd: Vec::new(),
+            scene,
+        };
+        let outcome = work.program.run(&mut context, BUDGET);
+        let odd = std::mem::take(&mut context.odd);
+        context.scene.gate.leave(self.number);
+        let clock = context.scene.clock;
+        if matches!(clock, Clock::Manual(_)) {
+            device.with(&mut |gpu| gpu.env.clock.catch_up(clock));
+        }
+        if !odd.is_empty() {
+            device.with(&mut |gpu| gpu.env.odd.add(&odd));
+        }
+        outcome
+    }
+
+    /// Looks for a stream, runs a piece of it on this thread and gives it back. For tests; threads
+    /// use [`Shared::run_streams`](crate::shared::Shared::run_streams).
+    pub fn step(&mut self, device: &dyn Device) -> bool {
+        let mut found = None;
+        device.with(&mut |gpu| found = take(gpu).ok());
+        let Some((mut work, scene)) = found else {
+            return false;
+        };
+        let outcome = self.run(device, scene, &mut work);
+        let mut work = Some(work);
+        device.with(&mut |gpu| {
+            if let Some(work) = work.take() {
+                put_back(gpu, work, outcome);
+            }
+        });
+        true
+    }
+}
+
+/// Takes a stream that can go on, or says when there may be one.
+pub fn take(gpu: &mut Gpu) -> Result<(Work, Scene), Option<u64>> {
+    match gpu.mcu.take_work(gpu.env.clock.now()) {
+        Offer::Work(work) => {
+            gpu.env.counters.inc(Counter::StreamRun);
+            Ok((work, Scene::of(gpu)))
+        }
+        Offer::Later(at) => Err(Some(at)),
+        Offer::Nothing => Err(None),
+    }
+}
+
+/// Gives a stream back.
+pub fn put_back(gpu: &mut Gpu, work: Work, outcome: Outcome) {
+    gpu.env.event(|| {
+        let extract = work.program.stream.extract();
+        format!(
+            "group {} stream {} extract {extract:#x}: {outcome:x?}",
+            work.group, work.stream
+        )
+    });
+    gpu.mcu.put_back(gpu.env.clock.now(), work, outcome);
+}
+
+/// What a stream sees of the device while a thread runs it.
+struct Context<'a> {
+    device: &'a dyn Device,
+    runner: usize,
+    cache: &'a mut Cache,
+    dice: &'a mut Dice,
+    space: usize,
+    group: usize,
+    recall: &'a AtomicBool,
+    /// Of the cache.
+    epoch: u64,
+    odd: Vec<Oddity>,
+    scene: Scene,
+}
+
+impl Env for Context<'_> {
+    fn now(&mut self) -> u64 {
+        self.scene.clock.creep(50);
+        self.scene.clock.now()
+    }
+
+    fn timestamp(&mut self) -> u64 {
+        ticks(self.scene.clock.now(), self.scene.timestamp_hz)
+    }
+
+    fn cycles(&mut self) -> u64 {
+        ticks(self.scene.clock.now(), self.scene.cycle_hz)
+    }
+
+    fn latest_flush_id(&mut self) -> u32 {
+        self.scene.gate.flush_id()
+    }
+
+    fn flush(&mut self, modes: FlushModes) {
+        if let Some(modes) = caches::FlushModes::of(modes.payload()) {
+            self.device.with(&mut |gpu| {
+                gpu.env.caches.flush_now(modes);
+                gpu.env.counters.inc(Counter::StreamFlush);
+            });
+        }
+    }
+
+    fn delay(&mut self, work: Kind) -> u64 {
+        let times = &self.scene.timing.work;
+        let least = match work {
+            Kind::LoadStore => times.load_store,
+            Kind::Flush => times.flush,
+            Kind::Deferred => times.deferred,
+            Kind::Compute | Kind::Tiling | Kind::Fragment => times.job,
+            Kind::Resource => times.resource,
+        };
+        self.dice.spread(least, 2)
+    }
+
+    fn pick(&mut self, n: u32) -> u32 {
+        self.dice.below(u64::from(n)) as u32
+    }
+
+    fn sync_written(&mut self, scope: Scope, _va: u64) {
+        let group = self.group;
+        self.device
+            .with(&mut |gpu| gpu.mcu.sync_written(group, scope));
+    }
+
+    fn tiler_bytes(&mut self) -> u32 {
+        self.scene.tiler_bytes
+    }
+
+    fn odd(&mut self, what: Oddity) {
+        self.odd.push(what);
+        if self.odd.len() >= 256 {
+            let odd = std::mem::take(&mut self.odd);
+            self.device.with(&mut |gpu| gpu.env.odd.add(&odd));
+        }
+    }
+
+    fn stopping(&mut self) -> bool {
+        self.recall.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests;
