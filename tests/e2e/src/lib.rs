@@ -9,6 +9,7 @@ pub mod child;
 pub mod debugfs;
 pub mod drm;
 pub mod fault;
+pub mod job;
 pub mod ktap;
 pub mod model;
 pub mod ns;

@@ -122,6 +122,16 @@ args! {
     SyncobjCreate = iowr 0xbf { handle: u32, flags: u32 }
     /// `DRM_IOCTL_SYNCOBJ_DESTROY`.
     SyncobjDestroy = iowr 0xc0 { handle: u32, pad: u32 }
+    /// `DRM_IOCTL_SYNCOBJ_WAIT`.
+    SyncobjWait = iowr 0xc3 {
+        handles: u64,
+        timeout_nsec: i64,
+        count_handles: u32,
+        flags: u32,
+        first_signaled: u32,
+        pad: u32,
+        deadline_nsec: u64,
+    }
 }
 
 /// `struct drm_panthor_vm_bind_op`.
