@@ -11,7 +11,7 @@ PATCHES ?= yes
 export KERNEL PATCHES DRIVER CMD SHARE MEM SWAP CPUS ICOUNT TIMEOUT BOARD APPEND LOG RUN KO LONG ONLY MESA
 export LINUX PANTHOR_CACHE DEBIAN_MIRROR JOBS FLAVOUR VERSION STOCK
 
-.PHONY: all module install setup vm demo test test-stock mutants bench check check-configs debian format clean prune help
+.PHONY: all module install setup vm demo test test-mesa test-stock mutants bench check check-configs debian format clean prune help
 
 ifdef KDIR
 
@@ -67,6 +67,10 @@ bench:
 test:
 	@$(ENV)/setup all
 	@$(ENV)/test
+
+test-mesa:
+	@$(ENV)/setup all
+	@PROGRAMS=mesa $(ENV)/test
 
 test-stock: KERNEL = stock
 test-stock: PATCHES = no
