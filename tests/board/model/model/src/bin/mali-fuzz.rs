@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! `mali-fuzz streams N [SEED]`: N random and mutated command streams. A case that fails names its
-//! number, with which it can be run alone: `mali-fuzz streams 1 NUMBER`.
+//! `mali-fuzz streams|shaders N [SEED]`: N random and mutated command streams, or shaders and
+//! descriptors. A case that fails names its number, with which it can be run alone: `mali-fuzz
+//! streams 1 NUMBER`.
 
 #![forbid(unsafe_code)]
 
-use mali_model::cs;
+use mali_model::{cs, shader};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-const USAGE: &str = "usage: mali-fuzz streams N [SEED]";
+const USAGE: &str = "usage: mali-fuzz streams|shaders N [SEED]";
 
 /// The case that is being run.
 static CASE: AtomicU64 = AtomicU64::new(0);
@@ -41,6 +42,29 @@ fn streams(cases: u64, seed: u64) {
     );
 }
 
+fn shaders(cases: u64, seed: u64) {
+    let mut fuzz = shader::fuzz::Fuzz::default();
+    let start = Instant::now();
+    for n in 0..cases {
+        let case = seed.wrapping_add(n);
+        CASE.store(case, Ordering::Relaxed);
+        fuzz.case(case);
+    }
+    let t = fuzz.totals;
+    println!(
+        "{} shader jobs in {:.1} s, {} instructions, {} pixels: done {}, more to do {}, \
+         accesses refused {}, faults {}",
+        t.cases,
+        start.elapsed().as_secs_f64(),
+        t.instructions,
+        t.pixels,
+        t.done,
+        t.endless,
+        t.refused,
+        t.faults
+    );
+}
+
 fn run(words: &[String]) -> Result<(), String> {
     let number = |text: &String| text.parse::<u64>().map_err(|e| format!("{text}: {e}"));
     let (what, cases, seed) = match words {
@@ -50,6 +74,7 @@ fn run(words: &[String]) -> Result<(), String> {
     };
     match what.as_str() {
         "streams" => streams(cases, seed),
+        "shaders" => shaders(cases, seed),
         _ => return Err(USAGE.into()),
     }
     Ok(())

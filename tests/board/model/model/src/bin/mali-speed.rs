@@ -4,7 +4,7 @@
 
 #![forbid(unsafe_code)]
 
-use mali_model::cs;
+use mali_model::{cs, shader};
 use std::time::Duration;
 
 fn main() {
@@ -15,6 +15,13 @@ fn main() {
         let [clock, cpu] = [speed.rate / 1e6, speed.cpu_rate / 1e6];
         println!(
             "streams, {}: {clock:.1} M instructions a second, {cpu:.1} M of processor time",
+            speed.what
+        );
+    }
+    for speed in shader::speed::measure(time) {
+        let [clock, cpu] = [speed.rate / 1e6, speed.cpu_rate / 1e6];
+        println!(
+            "shaders, {}: {clock:.1} M instructions of a thread a second, {cpu:.1} M of processor time",
             speed.what
         );
     }

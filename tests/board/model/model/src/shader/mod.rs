@@ -7,9 +7,11 @@
 
 pub mod exec;
 pub mod fragment;
+pub mod fuzz;
 pub mod isa;
 pub mod job;
 pub mod layout;
+pub mod speed;
 
 pub use exec::Compute;
 pub use fragment::Fragment;
