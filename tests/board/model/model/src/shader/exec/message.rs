@@ -3,6 +3,7 @@
 //! Instructions that reach memory: lane by lane, so that they can go on where a lock stopped them.
 
 use super::desc::{self, Buffer};
+use super::image::known_fetch;
 use super::int::part32;
 use super::warp::{Row, Warp, LANES, REGISTERS};
 use super::Context;
@@ -182,6 +183,15 @@ pub fn run<M: Memory + ?Sized>(
                     [old, 0, 0, 0]
                 }
             }
+            Op::TexFetch => {
+                // Offset, sample and level of detail are in the high word.
+                let (handle, detail) = (sources.low[0][lane], sources.high[0][lane]);
+                if detail != 0 || !known_fetch(ins) {
+                    return Err(invalid);
+                }
+                let image = context.image(memory, handle)?.ok_or(invalid)?;
+                image.fetch(memory, read(0, lane), read(1, lane))?
+            }
             _ => return Err(invalid),
         };
         for (row, word) in partial.data.iter_mut().zip(words) {
@@ -193,7 +203,7 @@ pub fn run<M: Memory + ?Sized>(
     partial.done = 0;
     let written = match ins.op {
         Op::Load(_) | Op::LoadBuffer(_) | Op::LeaBuffer | Op::Atom1 { .. } => (ins.dest, ins.count),
-        Op::Atom { returns: true, .. } => (ins.target, ins.target_count),
+        Op::Atom { returns: true, .. } | Op::TexFetch => (ins.target, ins.target_count),
         _ => (0, 0),
     };
     if written.1 != 0 {

@@ -7,6 +7,7 @@ pub mod code;
 pub mod desc;
 pub mod float;
 pub mod half;
+pub mod image;
 pub mod int;
 pub mod message;
 pub mod warp;
@@ -22,6 +23,7 @@ use crate::shader::job::{ComputeJob, JobError, JobFault, JobStats, Progress};
 use alu::{Sources, Value};
 use code::Code;
 use desc::{Buffer, Program, Storage};
+use image::Image;
 use warp::{Row, Warp, LANES};
 
 /// Threads of a workgroup at most.
@@ -41,6 +43,7 @@ pub struct Context {
     uniforms: Box<[u32; 256]>,
     uniform_count: usize,
     buffers: Vec<(u32, Buffer)>,
+    images: Vec<(u32, Option<Image>)>,
     core: u64,
     wls: u64,
 }
@@ -61,6 +64,23 @@ impl Context {
         }
         self.buffers.push((handle, buffer));
         Ok(buffer)
+    }
+
+    /// The image behind a handle, in the same way.
+    fn image<M: Memory + ?Sized>(
+        &mut self,
+        memory: &mut M,
+        handle: u32,
+    ) -> Result<Option<Image>, JobError> {
+        if let Some((_, image)) = self.images.iter().find(|(known, _)| *known == handle) {
+            return Ok(*image);
+        }
+        let image = Image::read(memory, &self.job, handle)?;
+        if self.images.len() >= 16 {
+            self.images.clear();
+        }
+        self.images.push((handle, image));
+        Ok(image)
     }
 
     fn special(&self, warp: &Warp, page: u8, pair: u8, pc: u64) -> Option<[Row; 2]> {
@@ -159,6 +179,7 @@ impl Compute {
                 uniforms: Box::new([0; 256]),
                 uniform_count: 0,
                 buffers: Vec::new(),
+                images: Vec::new(),
                 core: 0,
                 wls: 0,
             },
@@ -396,7 +417,8 @@ fn step<M: Memory + ?Sized>(
             | Op::LoadBuffer(_)
             | Op::LeaBuffer
             | Op::Atom { .. }
-            | Op::Atom1 { .. } => {
+            | Op::Atom1 { .. }
+            | Op::TexFetch => {
                 message::run(memory, context, warp, ins, pc, mask)?;
             }
             _ => {

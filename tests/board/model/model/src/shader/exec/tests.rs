@@ -608,3 +608,23 @@ fn subgroup_operations() {
         assert_eq!(out[i * 16..][..16], want, "thread {i}");
     }
 }
+
+#[test]
+fn image_to_buffer_kernel_of_panvk() {
+    // 70x50 pixels of four bytes, in rows of 320 bytes.
+    let mut bench = program!("image");
+    let fau = bench.job.fau & ((1 << 48) - 1);
+    let to = bench.load64(fau + 16).unwrap();
+    let tables = bench.job.srt & !0x3f;
+    let texture = bench.load64(tables + 16).unwrap() & ((1 << 56) - 1);
+    let plane = bench.load64(texture + 16).unwrap();
+    let from = bench.load64(plane + 8).unwrap();
+    let pixels = random(16, 80 * 50);
+    for (n, word) in pixels.iter().enumerate() {
+        bench.put(from + n as u64 * 4, &word.to_le_bytes());
+    }
+    bench.run();
+    for (y, row) in pixels.chunks(80).enumerate() {
+        assert_eq!(bench.words(to + y as u64 * 280, 70), row[..70], "row {y}");
+    }
+}
