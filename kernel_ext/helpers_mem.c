@@ -173,6 +173,21 @@ void kx_drm_vma_node_unmap(struct drm_gem_object *obj)
 	drm_vma_node_unmap(&obj->vma_node, obj->dev->anon_inode->i_mapping);
 }
 
+/*
+ * @obj, which is zeroed, gets the first page of a device's offsets. Before there are others. It is
+ * found by mmap(), which leaves it alone as it has no references.
+ */
+int kx_drm_vma_take_first(struct drm_gem_object *obj, struct drm_device *dev)
+{
+	drm_vma_node_reset(&obj->vma_node);
+	return drm_vma_offset_add(dev->vma_offset_manager, &obj->vma_node, 1);
+}
+
+void kx_drm_vma_give_back(struct drm_gem_object *obj, struct drm_device *dev)
+{
+	drm_vma_offset_remove(dev->vma_offset_manager, &obj->vma_node);
+}
+
 int kx_drm_gem_huge_mnt_create(struct drm_device *dev)
 {
 	int ret = drm_gem_huge_mnt_create(dev, "within_size");

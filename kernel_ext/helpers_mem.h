@@ -59,6 +59,8 @@ bool kx_drm_gpuvm_get_unless_zero(struct drm_gpuvm *vm);
 bool kx_drm_gpuvm_bo_get_unless_zero(struct drm_gpuvm_bo *vm_bo);
 void kx_drm_gem_mapping_init(struct drm_gem_object *obj);
 void kx_drm_vma_node_unmap(struct drm_gem_object *obj);
+int kx_drm_vma_take_first(struct drm_gem_object *obj, struct drm_device *dev);
+void kx_drm_vma_give_back(struct drm_gem_object *obj, struct drm_device *dev);
 int kx_drm_gem_huge_mnt_create(struct drm_device *dev);
 unsigned long kx_gem_nr_cached_pages(struct drm_gem_object *obj);
 long kx_gem_reclaim_range(struct drm_gem_object *obj, pgoff_t start, pgoff_t end);

@@ -47,6 +47,11 @@ pub(crate) struct Device<T: Driver> {
     /// Its buffers. They keep it, as address spaces do.
     pub(super) objects: gem::Objects<T::Object>,
     address_spaces: Registry<GpuVm<VmOf<T>>>,
+    /// The first page of the offsets that objects get for `mmap()`, which none of them gets: the low
+    /// 32 bits of it are zero, which programs take for "none" that keep it in an `int`.
+    /// The core takes whatever has an offset for the node of an object: this is one, without
+    /// references, so that who asks for it finds nothing.
+    first_offset: Opaque<bindings::drm_gem_object>,
     data: T::Data,
 }
 
@@ -126,6 +131,8 @@ impl<T: Driver> Device<T> {
     /// To be called by the DRM core only, when the last reference is gone.
     pub(super) unsafe extern "C" fn release(ptr: *mut bindings::drm_device) {
         let this = ptr.cast::<Self>();
+        // SAFETY: It is one of this device, whose offsets end after this.
+        unsafe { bindings::kx_drm_vma_give_back((*this).first_offset.get(), ptr) };
         // SAFETY: This is the only user, and all is initialised: until it is, the device has a driver
         // without this callback.
         unsafe {
@@ -324,6 +331,8 @@ impl<T: Driver> UnregisteredDevice<T> {
         // INVARIANT: Everything is initialised.
         // SAFETY: The pointer is not null, and the initial reference is taken over by the `ARef`.
         let dev = unsafe { ARef::from_raw(NonNull::new_unchecked(raw)) };
+        // SAFETY: Nobody has an offset yet, and what gets it is zeroed, and part of the device.
+        to_result(unsafe { bindings::kx_drm_vma_take_first((*raw).first_offset.get(), raw_drm) })?;
         unbind::end_with(parent, &dev, shrinker)?;
 
         Ok(Self {

@@ -123,6 +123,38 @@ fn files_open() -> Res {
     works()
 }
 
+/// Of a new device nobody has the first offset, whose low 32 bits are zero: programs that keep it in
+/// an `int` take that for none.
+fn first_offset() -> Res {
+    ktap::only_rust("the C driver gives it to the first buffer")?;
+    let b = Bound::new()?;
+    b.unbind()?;
+    b.bind()?;
+    let d = ok!(Dev::open());
+    for size in [page_size(), M] {
+        let h = ok!(d.bo(size, BO_WB_MMAP, 0));
+        let offset = ok!(d.offset(h));
+        check!(offset > 1 << 32, "{offset:#x}");
+        check!(offset as u32 != 0, "{offset:#x}");
+        let m = ok!(d.mmap(h, size));
+        pattern::fill(&m, 1);
+        pattern::check(&m, 1)?;
+    }
+    // Nothing is there.
+    err!(
+        Map::new(
+            d.fd(),
+            1 << 32,
+            page_size(),
+            libc::PROT_READ,
+            libc::MAP_SHARED
+        )
+        .map(|_| ()),
+        EINVAL
+    );
+    Ok(())
+}
+
 /// Mapped for the CPU, and touched afterwards.
 fn memory_mapped() -> Res {
     let b = Bound::new()?;
@@ -431,6 +463,7 @@ fn module_debugfs() -> Res {
 fn main() -> std::process::ExitCode {
     ktap::run(cases![
         idle,
+        first_offset,
         files_open,
         memory_mapped,
         dma_bufs,
