@@ -115,5 +115,12 @@ pub(crate) fn show_fdinfo(dev: &PanthorDevice, file: &PanthorDrmFile, p: &Printe
     // Buffers of the driver's own, for this file: none without groups and heaps.
     p.size(c"panthor", c"resident", c"memory", 0);
     p.size(c"panthor", c"active", c"memory", 0);
-    p.memory_stats(file);
+
+    // All of them at all times, which the DRM core's own function does not do: where nothing is
+    // resident it leaves the line out, and tools take that for a driver that does not know.
+    let stats = file.driver().objects.memory_stats();
+    p.size(c"drm", c"total", c"memory", stats.total);
+    p.size(c"drm", c"shared", c"memory", stats.shared);
+    p.size(c"drm", c"active", c"memory", stats.active);
+    p.size(c"drm", c"resident", c"memory", stats.resident);
 }

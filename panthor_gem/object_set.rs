@@ -14,6 +14,19 @@ use kernel::{
     sync::{aref::ARef, atomic::Relaxed, Mutex},
 };
 
+/// How much memory buffers have, in bytes.
+#[derive(Default)]
+pub(crate) struct MemoryStats {
+    /// All of them.
+    pub(crate) total: u64,
+    /// Those that others may have as well.
+    pub(crate) shared: u64,
+    /// Those that the GPU is using.
+    pub(crate) active: u64,
+    /// Those that have memory now.
+    pub(crate) resident: u64,
+}
+
 /// The buffers that a file has handles of, each with a reference.
 ///
 /// A buffer remembers where it is in the set of the file that got the last handle of it. To give up
@@ -64,6 +77,26 @@ impl ObjectSet {
         // This may be the last reference.
         drop(objects);
         drop(gone);
+    }
+
+    /// How much memory the buffers have, those with several handles several times.
+    pub(crate) fn memory_stats(&self) -> MemoryStats {
+        let mut stats = MemoryStats::default();
+        for bo in self.objects.lock().iter() {
+            let size = bo.size() as u64;
+            stats.total = stats.total.saturating_add(size);
+            if bo.looks_shared() {
+                stats.shared = stats.shared.saturating_add(size);
+            }
+            if bo.is_imported() || bo.looks_resident() {
+                stats.resident = stats.resident.saturating_add(size);
+            }
+            // Only asks; an error is that it is not known.
+            if bo.wait_idle(0, false) == Ok(0) {
+                stats.active = stats.active.saturating_add(size);
+            }
+        }
+        stats
     }
 
     /// Adds references on all buffers to a list, some of them several times. `ENOMEM`.

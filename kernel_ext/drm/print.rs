@@ -4,7 +4,6 @@
 //!
 //! C header: `include/drm/drm_print.h`
 
-use super::{Driver, File};
 use crate::kernel_ext::bindings;
 use core::marker::PhantomData;
 use kernel::{prelude::*, types::NotThreadSafe};
@@ -60,12 +59,6 @@ impl Printer<'_> {
                 bytes,
             )
         };
-    }
-
-    /// Writes how much memory the buffers have that an open file has handles of.
-    pub(crate) fn memory_stats<T: Driver>(&self, file: &File<T>) {
-        // SAFETY: The printer is valid by the type invariants, and the file is open.
-        unsafe { bindings::drm_show_memory_stats(self.raw, file.as_raw()) };
     }
 }
 

@@ -180,7 +180,7 @@ impl<T: DriverObject> Object<T> {
         vunmap: Some(prime::vunmap_callback::<T>),
         mmap: Some(mmap::mmap_callback::<T>),
         evict: None,
-        status: Some(Self::status_callback),
+        status: None,
         rss: None,
         vm_ops: &mmap::VmOps::<T>::OPS,
     };
@@ -337,6 +337,16 @@ impl<T: DriverObject> Object<T> {
     /// may live longer than the last handle.
     pub(crate) fn is_exported(&self) -> bool {
         self.exported.load(Relaxed)
+    }
+
+    /// Whether others may have the object as well, as fdinfo counts it: it has several handles, or is a
+    /// dma-buf. It may change meanwhile.
+    pub(crate) fn looks_shared(&self) -> bool {
+        // SAFETY: The object is initialised; both are read as the C side does for that purpose.
+        unsafe {
+            (&raw const (*self.as_raw()).handle_count).read_volatile() > 1
+                || !(&raw const (*self.as_raw()).dma_buf).read_volatile().is_null()
+        }
     }
 
     /// The global name of the object (`DRM_IOCTL_GEM_FLINK`), or zero. It may get one meanwhile.
@@ -550,23 +560,6 @@ impl<T: DriverObject> Object<T> {
         // SAFETY: The DRM core passes a live object of ours and a file of its device.
         let (this, file) = unsafe { (Self::from_raw(obj), File::<DriverOf<T>>::from_raw(file)) };
         T::close(this, file.driver());
-    }
-
-    /// `status` of `struct drm_gem_object_funcs`.
-    ///
-    /// # Safety
-    ///
-    /// To be called by the GEM core only.
-    unsafe extern "C" fn status_callback(
-        obj: *mut bindings::drm_gem_object,
-    ) -> bindings::drm_gem_object_status {
-        // SAFETY: The DRM core passes a live object of ours.
-        let this = unsafe { Self::from_raw(obj) };
-        if this.is_imported() || this.looks_resident() {
-            bindings::drm_gem_object_status_DRM_GEM_OBJECT_RESIDENT
-        } else {
-            0
-        }
     }
 }
 

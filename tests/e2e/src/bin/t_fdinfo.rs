@@ -25,6 +25,11 @@ fn keys() -> Res {
         check!(i.bytes(k).is_some(), "{k}: {i:?}");
         eq!(i.bytes(k), Some(0));
     }
+    if ktap::driver() == ktap::Driver::Rust {
+        for k in MEMORY {
+            eq!(i.bytes(k), Some(0));
+        }
+    }
     // In this order.
     let at = |k: &str| i.keys().iter().position(|x| *x == k).unwrap_or(usize::MAX);
     let order = [
@@ -47,6 +52,56 @@ fn keys() -> Res {
         );
     }
     Ok(())
+}
+
+/// All keys that tell of buffers, in their order.
+const MEMORY: [&str; 4] = [
+    "drm-total-memory",
+    "drm-shared-memory",
+    "drm-active-memory",
+    "drm-resident-memory",
+];
+
+/// They are there at all times, once each: tools take a line that is missing for a driver that does
+/// not know.
+fn keys_stay() -> Res {
+    ktap::only_rust("the C driver leaves out what is zero")?;
+    let d = ok!(Dev::open());
+    let vm = ok!(d.vm());
+    let all = |what: &str, want: [u64; 4]| {
+        let i = ok!(d.fdinfo());
+        let keys = i.keys();
+        let shown: Vec<&str> = keys
+            .iter()
+            .filter(|k| k.starts_with("drm-") && k.ends_with("-memory"))
+            .copied()
+            .collect();
+        check!(shown == MEMORY, "{what}: {keys:?}");
+        let values = MEMORY.map(|k| i.bytes(k).unwrap_or(u64::MAX));
+        check!(values == want, "{what}: {values:?}, want {want:?}");
+        Ok(())
+    };
+    all("empty", [0; 4])?;
+    let h = ok!(d.bo(2 * M, BO_WB_MMAP, 0));
+    let p = ok!(d.bo(M, BO_WB_MMAP, vm));
+    all("untouched", [3 * M, 0, 0, 0])?;
+    ok!(d.map(vm, h, 0, M, 2 * M));
+    all("resident", [3 * M, 0, 0, 2 * M])?;
+    ok!(d.map(vm, p, 0, 8 * M, M));
+    let fd = ok!(d.export(h));
+    all("shared", [3 * M, 2 * M, 0, 3 * M])?;
+    drop(fd);
+    debugfs::busy(sys::getpid(), true)?;
+    let r = all("busy", [3 * M, 2 * M, 3 * M, 3 * M]);
+    debugfs::busy(sys::getpid(), false)?;
+    r?;
+    if !ok!(proc::swaps()).is_empty() {
+        ok!(debugfs::shrink(1 << 20));
+        all("evicted", [3 * M, 2 * M, 0, 0])?;
+    }
+    ok!(d.close(h));
+    ok!(d.close(p));
+    all("closed", [0; 4])
 }
 
 fn client_ids() -> Res {
@@ -154,6 +209,7 @@ fn evicted_is_not_resident() -> Res {
 fn main() -> std::process::ExitCode {
     ktap::run(cases![
         keys,
+        keys_stay,
         client_ids,
         frequencies,
         total_and_resident,
