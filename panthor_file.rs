@@ -10,7 +10,7 @@ use crate::{
         task::in_compat_syscall,
         uapi,
     },
-    panthor_gem::ObjectSet,
+    panthor_gem::{offsets::OffsetShare, ObjectSet},
     panthor_mmu::VmPool,
     PanthorDevice, PanthorDrmFile,
 };
@@ -42,6 +42,8 @@ pub(crate) struct PanthorFile {
     /// The buffers that it has handles of.
     #[pin]
     pub(crate) objects: ObjectSet,
+    /// The part of the device's offsets that its buffers have.
+    pub(crate) offsets: Arc<OffsetShare>,
 }
 
 impl PanthorFile {
@@ -54,13 +56,15 @@ impl PanthorFile {
             USER_MMIO_OFFSET_64BIT
         };
 
+        let offsets = OffsetShare::new()?;
         Arc::pin_init(
             pin_init!(Self {
                 user_mmio_offset: Atomic::new(user_mmio_offset),
                 vms <- VmPool::new(),
                 objects <- ObjectSet::new(),
+                offsets,
             }),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )
     }
 

@@ -13,6 +13,7 @@ mod debugfs;
 pub(crate) mod ioctl;
 mod label;
 mod object_set;
+pub(crate) mod offsets;
 pub(crate) mod reclaim_state;
 mod shrinker;
 

@@ -13,6 +13,8 @@
 #include <linux/pgtable.h>
 #include <linux/types.h>
 
+#include <drm/drm_vma_manager.h>
+
 struct dma_buf;
 struct dma_fence;
 struct dma_resv;
@@ -20,7 +22,6 @@ struct drm_device;
 struct drm_exec;
 struct drm_gem_object;
 struct drm_gpuvm;
-struct drm_vma_offset_node;
 struct iosys_map;
 struct mem_cgroup;
 struct obj_cgroup;
@@ -64,6 +65,8 @@ void kx_drm_vma_give_back(struct drm_gem_object *obj, struct drm_device *dev);
 int kx_drm_gem_huge_mnt_create(struct drm_device *dev);
 unsigned long kx_gem_nr_cached_pages(struct drm_gem_object *obj);
 long kx_gem_reclaim_range(struct drm_gem_object *obj, pgoff_t start, pgoff_t end);
+
+static const unsigned long KX_DRM_FILE_PAGE_OFFSET_SIZE = DRM_FILE_PAGE_OFFSET_SIZE;
 
 /* DMA */
 struct sg_table *kx_drm_gem_map_pages(struct drm_gem_object *obj, struct page **pages);

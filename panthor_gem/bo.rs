@@ -3,7 +3,7 @@
 
 //! The driver's part of a buffer object.
 
-use super::{creator::Creator, label::Label, reclaim_state, Bo};
+use super::{creator::Creator, label::Label, offsets::Offset, reclaim_state, Bo};
 use crate::{
     kernel_ext::{
         drm::{
@@ -11,7 +11,7 @@ use crate::{
             gpuvm::MappingsLocked,
         },
         mutex::lock_interruptible,
-        uapi,
+        swap, uapi,
     },
     panthor_file::PanthorFile,
     panthor_mmu::Space,
@@ -21,7 +21,7 @@ use kernel::{
     new_mutex,
     page::PAGE_SIZE,
     prelude::*,
-    sync::{aref::ARef, atomic::Atomic, ArcBorrow, Mutex, MutexGuard},
+    sync::{aref::ARef, atomic::Atomic, ArcBorrow, Mutex, MutexGuard, SetOnce},
 };
 
 /// Where a buffer comes from.
@@ -36,6 +36,20 @@ pub(crate) enum BoKind {
     Kernel,
     /// Another driver's memory.
     Imported,
+}
+
+impl BoKind {
+    /// Whether it is userspace that says how large it is.
+    fn is_limited(self) -> bool {
+        matches!(self, Self::User { .. })
+    }
+}
+
+/// Whether a buffer of so many pages is larger than memory and swap.
+fn can_never_be_resident(pages: usize) -> bool {
+    // Most are small: do not look further.
+    let memory = swap::ram_pages();
+    pages > memory && pages > memory.saturating_add(swap::free_pages())
 }
 
 /// The right to swap a buffer out.
@@ -63,6 +77,8 @@ pub(crate) struct PanthorBo {
     /// What userspace calls it.
     #[pin]
     pub(super) label: Mutex<Label>,
+    /// Which file has asked for its offset, out of whose share it is.
+    pub(super) offset: SetOnce<Offset>,
     /// The right to swap it out.
     #[pin]
     swap_turn: Mutex<()>,
@@ -79,6 +95,7 @@ impl PanthorBo {
             kind,
             creator: Creator::current(),
             label <- new_mutex!(Label::None, "PanthorBo::label"),
+            offset: SetOnce::new(),
             swap_turn <- new_mutex!((), "PanthorBo::swap_turn"),
             handle_place: Atomic::new(0),
         }? Error)
@@ -95,8 +112,7 @@ impl PanthorBo {
         let size = usize::try_from(size)?
             .checked_next_multiple_of(PAGE_SIZE)
             .ok_or(EINVAL)?;
-        // The array of pointers to its pages would not fit any allocation.
-        if size / PAGE_SIZE > i32::MAX as usize / size_of::<usize>() {
+        if kind.is_limited() && can_never_be_resident(size / PAGE_SIZE) {
             return Err(ENOMEM);
         }
         Bo::new(dev, size, private_to, Self::init(kind))

@@ -49,6 +49,11 @@ pub(crate) fn bo_mmap_offset(
     if bo.is_no_mmap() {
         return Err(EPERM);
     }
+    if bo.mmap_offset() == 0 {
+        // Of two that ask at once one keeps it, and the other gives it back.
+        bo.offset
+            .populate(file.driver().offsets.take(bo.size() as u64)?);
+    }
     args.offset = bo.create_mmap_offset()?;
     Ok(())
 }

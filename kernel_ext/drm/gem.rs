@@ -40,6 +40,10 @@ pub(super) use self::{
 /// How many lists a device sorts its objects into.
 pub(crate) const LISTS: usize = 4;
 
+/// How many bytes of offsets a device has for `mmap()` of its objects.
+pub(crate) const MMAP_OFFSETS: u64 =
+    (bindings::KX_DRM_FILE_PAGE_OFFSET_SIZE as u64) << kernel::page::PAGE_SHIFT;
+
 /// A driver's type of buffer object: the data it adds to an [`Object`], and what it decides.
 pub(crate) trait DriverObject: Sized + Send + Sync + 'static {
     /// The driver it belongs to.

@@ -679,6 +679,111 @@ fn handles_of_others() -> Res {
     Ok(())
 }
 
+/// Larger than memory and swap: never resident, so there is none.
+fn too_large() -> Res {
+    ktap::only_rust("the C driver takes any size")?;
+    let d = ok!(Dev::open());
+    let mem = ok!(proc::MemInfo::read());
+    let all = mem.get("MemTotal") + mem.get("SwapTotal");
+    for size in [
+        all + 256 * M,
+        2 * all,
+        1023 << 30,
+        1 << 40,
+        1 << 46,
+        1 << 62,
+    ] {
+        for vm in [0, ok!(d.vm())] {
+            let r = d.bo(size, 0, vm);
+            check!(r == Err(ENOMEM), "{size:#x}: {r:?}");
+        }
+    }
+    ok!(d.bo(mem.get("MemTotal"), 0, 0));
+    Ok(())
+}
+
+/// One file does not get all the offsets for `mmap()`.
+fn offsets_for_others() -> Res {
+    ktap::only_rust("in the C driver the first who asks gets all of them")?;
+    let d = ok!(Dev::open());
+    let other = ok!(Dev::open());
+    let size = ok!(proc::MemInfo::read()).get("MemTotal") / M * M;
+    let mut handles = Vec::new();
+    // 1 TiB is all there is.
+    let last = loop {
+        check!(handles.len() as u64 * size <= 1 << 40, "no end");
+        let h = ok!(d.bo(size, 0, 0));
+        match d.offset(h) {
+            Ok(_) => handles.push(h),
+            Err(e) => {
+                eq!(e, ENOSPC);
+                break h;
+            }
+        }
+    };
+    let share = handles.len() as u64 * size;
+    note!("{} buffers of {} MiB have offsets", handles.len(), size / M);
+    check!(share <= 512 << 30 && share + size > 2 * size);
+    // Others get theirs, and who has one keeps it.
+    let h = ok!(other.bo(size, 0, 0));
+    ok!(other.offset(h));
+    let first = ok!(d.offset(handles[0]));
+    eq!(ok!(d.offset(handles[0])), first);
+    err!(d.offset(last), ENOSPC);
+    // It comes back.
+    for again in [0, 1] {
+        ok!(d.close(handles[again]));
+        let h = ok!(d.bo(size, 0, 0));
+        ok!(d.offset(h));
+        err!(d.offset(last), ENOSPC);
+    }
+    drop(d);
+    let d = ok!(Dev::open());
+    let h = ok!(d.bo(size, 0, 0));
+    ok!(d.offset(h));
+    Ok(())
+}
+
+/// A file is closed that shares all of its buffers, whose handles are in no order: the time for each
+/// does not grow with their number.
+fn many_shared() -> Res {
+    let time = |n: usize| -> Res<std::time::Duration> {
+        let (a, b) = (ok!(Dev::open_primary()), ok!(Dev::open_primary()));
+        let mut names = Vec::new();
+        for _ in 0..n {
+            let handle = ok!(a.bo(PAGE, 0, 0));
+            let mut name = GemFlink { handle, name: 0 };
+            ok!(a.call(&mut name));
+            names.push(name.name);
+        }
+        // A prime that divides no number of theirs.
+        for i in 0..n {
+            let name = names[i * 7919 % n];
+            ok!(b.call(&mut GemOpen {
+                name,
+                ..GemOpen::default()
+            }));
+        }
+        let start = thread_cpu_time();
+        drop(a);
+        let took = thread_cpu_time() - start;
+        eq!(ok!(b.fdinfo()).total(), n as u64 * page_size());
+        Ok(took)
+    };
+    time(1000)?;
+    let (few, many) = (time(2000)?, time(16_000)?);
+    note!(
+        "figure: closing a file with shared buffers: 2000 of them {} us, 16000 {} us",
+        few.as_micros(),
+        many.as_micros()
+    );
+    check!(
+        many < few * 8 * 5 / 2,
+        "eight times the buffers take {many:?}, not {few:?}"
+    );
+    Ok(())
+}
+
 /// Thousands of small buffers.
 fn many() -> Res {
     let d = ok!(Dev::open());
@@ -700,7 +805,7 @@ fn many() -> Res {
 }
 
 fn main() -> std::process::ExitCode {
-    ktap::run(cases![
+    ktap::run(cases![limit 120;
         sizes,
         lazy,
         bad_sizes,
@@ -729,5 +834,8 @@ fn main() -> std::process::ExitCode {
         query_info,
         handles_of_others,
         many,
+        too_large,
+        offsets_for_others,
+        many_shared,
     ])
 }
