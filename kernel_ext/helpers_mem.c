@@ -153,6 +153,12 @@ bool kx_drm_gpuvm_get_unless_zero(struct drm_gpuvm *vm)
 	return kref_get_unless_zero(&vm->kref);
 }
 
+/* Userspace can have as many as it likes. */
+struct drm_gpuvm_bo *kx_drm_gpuvm_bo_alloc(void)
+{
+	return kzalloc(sizeof(struct drm_gpuvm_bo), GFP_KERNEL_ACCOUNT);
+}
+
 bool kx_drm_gpuvm_bo_get_unless_zero(struct drm_gpuvm_bo *vm_bo)
 {
 	return kref_get_unless_zero(&vm_bo->kref);

@@ -57,6 +57,7 @@ struct drm_gpuvm *kx_drm_gpuvm_get(struct drm_gpuvm *vm);
 bool kx_drm_gem_is_imported(const struct drm_gem_object *obj);
 bool kx_drm_gem_object_get_unless_zero(struct drm_gem_object *obj);
 bool kx_drm_gpuvm_get_unless_zero(struct drm_gpuvm *vm);
+struct drm_gpuvm_bo *kx_drm_gpuvm_bo_alloc(void);
 bool kx_drm_gpuvm_bo_get_unless_zero(struct drm_gpuvm_bo *vm_bo);
 void kx_drm_gem_mapping_init(struct drm_gem_object *obj);
 void kx_drm_vma_node_unmap(struct drm_gem_object *obj);

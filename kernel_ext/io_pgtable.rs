@@ -124,7 +124,7 @@ impl PageTable {
             Source {
                 reserve: Cell::new(&mut reserve),
             },
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )?;
         // SAFETY: The device is valid; the callbacks and their cookie live longer than the tables.
         let ops = unsafe {

@@ -343,22 +343,23 @@ pub(crate) fn read_array<T: Versioned>(
 /// An array in the memory of the current process.
 pub(crate) type UserArray<T> = Array<'static, T, UserMemory>;
 
-/// Copies a string that ends with a NUL from userspace; `max` is the most bytes it may have, with
-/// the NUL. `E2BIG` when it has more, `EFAULT` when it cannot be read, `ENOMEM`.
-pub(crate) fn strndup_user(addr: u64, max: usize) -> Result<kernel::str::CString> {
-    let addr = usize::try_from(addr).map_err(|_| EFAULT)?;
+/// Copies a string that ends with a NUL from userspace, without the NUL; `max` is the most bytes it may
+/// have, with the NUL. The memory is charged to the caller. `E2BIG` when it has more, `EFAULT` when it
+/// cannot be read, `ENOMEM`.
+pub(crate) fn strndup_user(addr: u64, max: usize) -> Result<KVec<u8>> {
+    let ptr = UserMemory::ptr(addr)?;
     // SAFETY: The function checks the address.
-    let text = unsafe {
-        bindings::strndup_user(
-            core::ptr::with_exposed_provenance(addr),
-            isize::try_from(max)?,
-        )
-    };
-    let text =
-        kernel::error::from_err_ptr(text).map_err(|e| if e == EINVAL { E2BIG } else { e })?;
-    // SAFETY: The function returned a string of ours that ends with a NUL.
-    let copy = unsafe { CStr::from_char_ptr(text) }.to_cstring();
-    // SAFETY: As above.
-    unsafe { bindings::kfree(text.cast()) };
-    Ok(copy?)
+    let len = unsafe { bindings::strnlen_user(ptr.as_const_ptr().cast(), max.try_into()?) };
+    // With the NUL.
+    let len = usize::try_from(len)?.checked_sub(1).ok_or(EFAULT)?;
+    if len >= max {
+        return Err(E2BIG);
+    }
+    let mut text = KVec::new();
+    UserSlice::new(ptr, len).read_all(&mut text, GFP_KERNEL_ACCOUNT)?;
+    // It may be another one by now.
+    if let Some(len) = text.iter().position(|byte| *byte == 0) {
+        text.truncate(len);
+    }
+    Ok(text)
 }

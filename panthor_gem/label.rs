@@ -4,7 +4,7 @@
 //! Names that userspace gives to its buffers.
 
 use crate::kernel_ext::uaccess;
-use kernel::{prelude::*, str::CString};
+use kernel::prelude::*;
 
 /// The longest label, with the NUL at its end.
 pub(crate) const LABEL_MAX: usize = 4096;
@@ -14,7 +14,7 @@ pub(super) enum Label {
     /// Nothing.
     None,
     /// A name, which may be empty.
-    Name(CString),
+    Name(KVec<u8>),
 }
 
 impl Label {
@@ -31,7 +31,7 @@ impl Label {
     pub(super) fn bytes(&self) -> &[u8] {
         match self {
             Self::None => &[],
-            Self::Name(name) => name.to_bytes(),
+            Self::Name(name) => name,
         }
     }
 }

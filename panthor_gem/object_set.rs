@@ -50,7 +50,7 @@ impl ObjectSet {
     pub(crate) fn insert(&self, bo: ARef<Bo>) -> Result {
         let mut objects = self.objects.lock();
         bo.handle_place.store(objects.len(), Relaxed);
-        Ok(objects.push(bo, GFP_KERNEL)?)
+        Ok(objects.push(bo, GFP_KERNEL_ACCOUNT)?)
     }
 
     /// The file has given up a handle of a buffer.

@@ -59,7 +59,7 @@ impl<T: Send + Sync + 'static> Pool<T> {
         let id = (1..=MAX_VMS)
             .find(|&id| array.get(id).is_none())
             .ok_or(EBUSY)?;
-        if let Err(store) = array.store(id, object, GFP_KERNEL) {
+        if let Err(store) = array.store(id, object, GFP_KERNEL_ACCOUNT) {
             // What could not be stored may be the last reference, and freeing a VM sleeps.
             drop(array);
             return Err(store.error);

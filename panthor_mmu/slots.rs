@@ -151,7 +151,7 @@ impl AsSlots {
                 faulty: Atomic::new(false),
                 seated: Atomic::new(false),
             },
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )?)
     }
 

@@ -52,7 +52,7 @@ impl Vm {
                 #[cfg(CONFIG_DRM_PANTHOR_RS_TEST)]
                 residency <- kernel::new_mutex!(Residency::OnDemand, "Vm::residency"),
             }),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )
     }
 

@@ -207,7 +207,7 @@ impl<T: DriverObject> Object<T> {
                 data <- data,
                 dev: dev.into(),
             }? Error),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )?;
         // SAFETY: Nobody else knows the object yet.
         unsafe { (*this.obj.get()).funcs = &Self::FUNCS };

@@ -234,7 +234,7 @@ impl<T: DriverGpuVm> Prealloc<T> {
         if self.vas.iter().flatten().count() < demand.vas {
             // All of them, so that the next ones find enough for any ends.
             for va in self.vas.iter_mut().filter(|va| va.is_none()) {
-                *va = Some(KBox::new(Va::unused(), GFP_KERNEL)?);
+                *va = Some(KBox::new(Va::unused(), GFP_KERNEL_ACCOUNT)?);
             }
         }
         self.reserve.fill(demand.reserve)

@@ -63,7 +63,7 @@ where
         vm_free: Some(Self::free_callback),
         op_alloc: None,
         op_free: None,
-        vm_bo_alloc: None,
+        vm_bo_alloc: Some(bindings::kx_drm_gpuvm_bo_alloc),
         vm_bo_free: Some(evict::vm_bo_free_callback::<T>),
         vm_bo_validate: Some(evict::validate_callback::<T>),
         sm_step_map: Some(ops::step_map_callback::<T>),
@@ -91,7 +91,7 @@ where
                 data <- data,
                 dev: dev.into(),
             }? Error),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )?;
         // SAFETY: The allocation does not move: its memory is freed by `free_callback()` only.
         let this = KBox::into_raw(unsafe { Pin::into_inner_unchecked(this) });

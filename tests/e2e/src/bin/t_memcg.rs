@@ -474,6 +474,63 @@ fn many_buffers() -> Res {
     Ok(())
 }
 
+/// Whatever a process can make more of is charged to its cgroup: mappings, buffers, labels.
+fn kernel_memory() -> Res {
+    ktap::only_rust("the C driver does not charge it")?;
+    /// How many of each, and the bytes that each one has at least.
+    const EACH: [(&str, u64, u64); 3] = [
+        ("maps", 40_000, 160),
+        ("bos", 4000, 2048),
+        ("labels", 4000, 4096),
+    ];
+    let g = Cgroup::need("e2e-kernel")?;
+    let mut c = Child::spawn(|e| {
+        let d = Dev::open();
+        e.serve(|cmd| {
+            let d = d.as_ref().map_err(|e| e.to_string())?;
+            let label = "x".repeat(4095);
+            let r = || -> sys::Result<()> {
+                match cmd {
+                    "ready" => {
+                        d.vm()?;
+                        let h = d.bo(PAGE, BO_NO_MMAP, 0)?;
+                        d.map(1, h, 0, 1 << 40, PAGE)?;
+                    }
+                    "maps" => {
+                        let ops: Vec<Op> = (0..EACH[0].1)
+                            .map(|i| Op::map(1, 0, i * 2 * PAGE, PAGE))
+                            .collect();
+                        d.bind(1, &ops).map_err(|(e, _)| e)?;
+                    }
+                    "bos" => {
+                        for _ in 0..EACH[1].1 {
+                            d.bo(PAGE, BO_NO_MMAP, 0)?;
+                        }
+                    }
+                    _ => {
+                        for i in 0..EACH[2].1 {
+                            d.label(2 + i as u32, &label)?;
+                        }
+                    }
+                }
+                Ok(())
+            };
+            r().map(|()| String::new()).map_err(said_err)
+        })
+    })?;
+    ok!(g.add(c.pid));
+    c.call("ready")?;
+    for (what, count, least) in EACH {
+        let before = g.key("memory.stat", "kernel")?;
+        c.call(what)?;
+        let each = g.key("memory.stat", "kernel")?.saturating_sub(before) / count;
+        note!("figure: {what}: {each} bytes charged for each");
+        check!(each >= least, "{what}: {each} bytes charged for each");
+    }
+    eq!(c.end()?, 0);
+    Ok(())
+}
+
 fn said_err(e: Errno) -> String {
     e.to_string()
 }
@@ -492,5 +549,6 @@ fn main() -> std::process::ExitCode {
         removed,
         coming_and_going,
         many_buffers,
+        kernel_memory,
     ])
 }
