@@ -82,10 +82,11 @@ pub(crate) struct PanthorBo {
     /// The right to swap it out.
     #[pin]
     swap_turn: Mutex<()>,
-    /// Where it was last seen in an [`ObjectSet`]; it may be somewhere else by now, or in another one
-    /// as well.
+    /// Whether one [`ObjectSet`] has it at a place that it remembers, as `handle_place`.
     ///
     /// [`ObjectSet`]: super::ObjectSet
+    pub(super) is_placed: Atomic<bool>,
+    /// Where it is there. Changed with the lock of that set held.
     pub(super) handle_place: Atomic<usize>,
 }
 
@@ -97,6 +98,7 @@ impl PanthorBo {
             label <- new_mutex!(Label::None, "PanthorBo::label"),
             offset: SetOnce::new(),
             swap_turn <- new_mutex!((), "PanthorBo::swap_turn"),
+            is_placed: Atomic::new(false),
             handle_place: Atomic::new(0),
         }? Error)
     }

@@ -11,6 +11,7 @@ use core::mem::replace;
 use kernel::{
     new_mutex,
     prelude::*,
+    rbtree::RBTree,
     sync::{aref::ARef, atomic::Relaxed, Mutex},
 };
 
@@ -29,61 +30,117 @@ pub(crate) struct MemoryStats {
 
 /// The buffers that a file has handles of, each with a reference.
 ///
-/// A buffer remembers where it is in the set of the file that got the last handle of it. To give up
-/// a handle of another file takes a search.
+/// A buffer remembers where it is in one set: that of the file that got the first handle of it, as
+/// most have one handle. In the sets of other files it is found by its address.
 #[pin_data]
 pub(crate) struct ObjectSet {
-    /// One for each handle, in no order.
     #[pin]
-    objects: Mutex<KVVec<ARef<Bo>>>,
+    objects: Mutex<Objects>,
 }
 
-impl ObjectSet {
-    /// Without buffers.
-    pub(crate) fn new() -> impl PinInit<Self> {
-        pin_init!(Self {
-            objects <- new_mutex!(KVVec::new(), "ObjectSet::objects"),
-        })
+/// One entry for each handle.
+struct Objects {
+    /// Those that know their place, in no order.
+    placed: KVVec<ARef<Bo>>,
+    /// The others, by their addresses, with the number of their handles.
+    others: RBTree<usize, (ARef<Bo>, usize)>,
+}
+
+impl Objects {
+    /// Adds a buffer that is to be found by its address. `ENOMEM`.
+    fn insert_other(&mut self, bo: ARef<Bo>) -> Result {
+        match self.others.get_mut(&address(&bo)) {
+            Some((_, handles)) => *handles = handles.checked_add(1).ok_or(EOVERFLOW)?,
+            None => {
+                let key = address(&bo);
+                self.others
+                    .try_create_and_insert(key, (bo, 1), GFP_KERNEL_ACCOUNT)?;
+            }
+        }
+        Ok(())
     }
 
-    /// The file has got a handle of a buffer. `ENOMEM`.
-    pub(crate) fn insert(&self, bo: ARef<Bo>) -> Result {
-        let mut objects = self.objects.lock();
-        bo.handle_place.store(objects.len(), Relaxed);
-        Ok(objects.push(bo, GFP_KERNEL_ACCOUNT)?)
-    }
-
-    /// The file has given up a handle of a buffer.
-    pub(crate) fn remove(&self, bo: &Bo) {
-        let is_it = |other: &ARef<Bo>| core::ptr::eq::<Bo>(&**other, bo);
-        let mut objects = self.objects.lock();
+    /// Takes one entry of a buffer out, whichever. Returns a reference that is left of it.
+    fn remove(&mut self, bo: &Bo) -> Option<ARef<Bo>> {
+        if !self.others.is_empty() {
+            if let Some((_, handles)) = self.others.get_mut(&address(bo)) {
+                if *handles > 1 {
+                    *handles -= 1;
+                    return None;
+                }
+                return self.others.remove(&address(bo)).map(|(bo, _)| bo);
+            }
+        }
         let place = bo.handle_place.load(Relaxed);
-        let place = if objects.get(place).is_some_and(is_it) {
-            Some(place)
-        } else {
-            objects.iter().position(is_it)
-        };
-        let Some((place, last)) = place.and_then(|place| Some((place, objects.pop()?))) else {
-            return;
-        };
+        let is_it = |other: &ARef<Bo>| core::ptr::eq::<Bo>(&**other, bo);
+        if !self.placed.get(place).is_some_and(is_it) {
+            return None;
+        }
+        let last = self.placed.pop()?;
         // The last one fills the gap, unless it is the one.
-        let gone = match objects.get_mut(place) {
+        let gone = match self.placed.get_mut(place) {
             Some(gap) => {
                 last.handle_place.store(place, Relaxed);
                 replace(gap, last)
             }
             None => last,
         };
+        // The next one who gets a handle may place it.
+        gone.is_placed.store(false, Relaxed);
+        Some(gone)
+    }
+
+    /// All entries, of which there are at least as many as buffers.
+    fn iter(&self) -> impl Iterator<Item = (&ARef<Bo>, usize)> {
+        let others = self.others.values().map(|(bo, handles)| (bo, *handles));
+        Iterator::chain(self.placed.iter().map(|bo| (bo, 1)), others)
+    }
+}
+
+fn address(bo: &Bo) -> usize {
+    core::ptr::from_ref(bo).addr()
+}
+
+impl ObjectSet {
+    /// Without buffers.
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            objects <- new_mutex!(
+                Objects {
+                    placed: KVVec::new(),
+                    others: RBTree::new(),
+                },
+                "ObjectSet::objects"
+            ),
+        })
+    }
+
+    /// The file has got a handle of a buffer. `ENOMEM`.
+    pub(crate) fn insert(&self, bo: ARef<Bo>) -> Result {
+        let mut objects = self.objects.lock();
+        if bo.is_placed.xchg(true, Relaxed) {
+            return objects.insert_other(bo);
+        }
+        if let Err(e) = objects.placed.reserve(1, GFP_KERNEL_ACCOUNT) {
+            bo.is_placed.store(false, Relaxed);
+            return Err(e.into());
+        }
+        bo.handle_place.store(objects.placed.len(), Relaxed);
+        objects.placed.push_within_capacity(bo).map_err(|_| ENOMEM)
+    }
+
+    /// The file has given up a handle of a buffer.
+    pub(crate) fn remove(&self, bo: &Bo) {
         // This may be the last reference.
-        drop(objects);
+        let gone = self.objects.lock().remove(bo);
         drop(gone);
     }
 
     /// How much memory the buffers have, those with several handles several times.
     pub(crate) fn memory_stats(&self) -> MemoryStats {
         let mut stats = MemoryStats::default();
-        for bo in self.objects.lock().iter() {
-            let size = bo.size() as u64;
+        for (bo, handles) in self.objects.lock().iter() {
+            let size = (bo.size() as u64).saturating_mul(handles as u64);
             stats.total = stats.total.saturating_add(size);
             if bo.looks_shared() {
                 stats.shared = stats.shared.saturating_add(size);
@@ -104,13 +161,13 @@ impl ObjectSet {
         // A reserve that is a little too large costs less than allocating under the lock, behind
         // which creating a buffer would wait.
         loop {
-            let count = self.objects.lock().len();
+            let count = self.objects.lock().iter().count();
             list.reserve(count, GFP_KERNEL)?;
             let objects = self.objects.lock();
-            if objects.len() > count {
+            if objects.iter().count() > count {
                 continue;
             }
-            for bo in objects.iter() {
+            for (bo, _) in objects.iter() {
                 if list.push_within_capacity(bo.clone()).is_err() {
                     break;
                 }
