@@ -18,6 +18,7 @@
 #include <linux/mutex.h>
 #include <linux/pagemap.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/shmem_fs.h>
 #include <linux/shrinker.h>
 #include <linux/sizes.h>
@@ -317,6 +318,55 @@ void kx_vunmap(const void *addr)
 void kx_iosys_map_set_vaddr(struct iosys_map *map, void *addr)
 {
 	iosys_map_set_vaddr(map, addr);
+}
+
+/* The memory of a process that has any left, with a reference, whichever of its threads has it. */
+static struct mm_struct *kx_get_mm(struct pid *tgid)
+{
+	struct task_struct *leader, *thread;
+	struct mm_struct *mm = NULL;
+
+	rcu_read_lock();
+	leader = pid_task(tgid, PIDTYPE_TGID);
+	if (leader) {
+		for_each_thread(leader, thread) {
+			mm = get_task_mm(thread);
+			if (mm)
+				break;
+		}
+	}
+	rcu_read_unlock();
+	return mm;
+}
+
+/*
+ * Calls @f for each mapping of an object of @dev that the CPU has for a process: those of files of
+ * the device that are of an object, which is their private data. mmap_lock is held for reading.
+ */
+int kx_for_each_cpu_mapping(struct drm_device *dev, struct pid *tgid,
+			    void (*f)(void *arg, struct drm_gem_object *obj), void *arg)
+{
+	struct mm_struct *mm = kx_get_mm(tgid);
+	struct vm_area_struct *vma;
+	int ret;
+
+	if (!mm)
+		return 0;
+	/* The process may hold it for long; mmap_read_lock_killable() is not enough for us. */
+	ret = down_read_interruptible(&mm->mmap_lock);
+	if (!ret) {
+		VMA_ITERATOR(vmi, mm, 0);
+
+		for_each_vma(vmi, vma) {
+			if (vma->vm_file && vma->vm_file->f_mapping == dev->anon_inode->i_mapping &&
+			    vma->vm_private_data)
+				f(arg, vma->vm_private_data);
+		}
+		up_read(&mm->mmap_lock);
+	}
+	/* The last one takes everything apart, which the caller need not wait for. */
+	mmput_async(mm);
+	return ret;
 }
 
 bool kx_vma_is_cow_mapping(struct vm_area_struct *vma)

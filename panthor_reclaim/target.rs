@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 #![forbid(unsafe_code)]
 
-//! What belongs to a process: its files, their VMs, the buffers in both.
+//! What belongs to a process: its files, their VMs, the buffers in both, and those that nothing but
+//! the mappings of its CPU lead to.
 
 use crate::{
     kernel_ext::{drm::gpuvm::with_mappings, pid::Pid},
@@ -50,6 +51,8 @@ impl Target {
         for vm in &vms {
             vm.collect_mapped(&mut buffers, |_| true)?;
         }
+        // Whoever has a handle of one has it in the set of that file.
+        dev.collect_cpu_mapped(tgid, &mut buffers, Bo::has_no_handle)?;
         // A buffer has a handle and mappings, several of them at times.
         buffers.sort_unstable_by_key(address);
         let mut last = None;

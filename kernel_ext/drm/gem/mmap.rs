@@ -7,7 +7,11 @@ use super::{
     object::{Locked, Object},
     DriverObject,
 };
-use crate::kernel_ext::bindings;
+use crate::kernel_ext::{
+    bindings,
+    drm::{Device, Driver},
+    pid::Pid,
+};
 use core::marker::PhantomData;
 use kernel::{
     error::{from_result, to_result},
@@ -40,6 +44,65 @@ impl<T: DriverObject> VmOps<T> {
         huge_fault: Some(huge_fault_callback::<T>),
         ..pin_init::zeroed()
     };
+}
+
+impl<D: Driver> Device<D> {
+    /// Adds references on the objects that the CPU has mapped for the process `tgid`, and for which
+    /// `wanted` is true, some of them several times. `ENOMEM`, `EINTR`.
+    pub(crate) fn collect_cpu_mapped(
+        &self,
+        tgid: &Pid,
+        list: &mut KVVec<ARef<Object<D::Object>>>,
+        wanted: impl Fn(&Object<D::Object>) -> bool,
+    ) -> Result {
+        loop {
+            // Nothing is allocated with the memory of another process locked: count, reserve, look
+            // again.
+            let start = list.len();
+            let mut missing = 0usize;
+            let mut found = |obj: &Object<D::Object>| {
+                if wanted(obj) && list.push_within_capacity(obj.into()).is_err() {
+                    missing += 1;
+                }
+            };
+            self.for_each_cpu_mapping(tgid, &mut found)?;
+            if missing == 0 {
+                return Ok(());
+            }
+            let more = list.len() - start + missing;
+            list.truncate(start);
+            list.reserve(more, GFP_KERNEL)?;
+        }
+    }
+
+    /// Calls `f` for the object of each mapping that the CPU has for a process. `mmap_lock` is held.
+    fn for_each_cpu_mapping(&self, tgid: &Pid, f: &mut dyn FnMut(&Object<D::Object>)) -> Result {
+        /// # Safety
+        ///
+        /// To be called for an object of the class of `D`, with what is passed in below.
+        unsafe extern "C" fn callback<D: Driver>(
+            f: *mut c_void,
+            obj: *mut bindings::drm_gem_object,
+        ) {
+            // SAFETY: The caller promises both.
+            unsafe {
+                (*f.cast::<&mut dyn FnMut(&Object<D::Object>)>())(Object::from_raw(obj));
+            }
+        }
+
+        let mut f = f;
+        // SAFETY: Device and pid are valid. Mappings of files of the device are set up by
+        // `mmap_callback()`, which leaves the object in their private data, with a reference, or by
+        // `mmap` of the driver's files, which leaves nothing there.
+        to_result(unsafe {
+            bindings::kx_for_each_cpu_mapping(
+                self.as_raw(),
+                tgid.as_raw(),
+                Some(callback::<D>),
+                (&raw mut f).cast(),
+            )
+        })
+    }
 }
 
 /// `mmap` of `struct drm_gem_object_funcs`.

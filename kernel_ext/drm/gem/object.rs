@@ -339,6 +339,12 @@ impl<T: DriverObject> Object<T> {
         self.exported.load(Relaxed)
     }
 
+    /// Whether no file has a handle of the object. It may get one meanwhile.
+    pub(crate) fn has_no_handle(&self) -> bool {
+        // SAFETY: The object is initialised; the count is read as it is.
+        unsafe { (&raw const (*self.as_raw()).handle_count).read_volatile() == 0 }
+    }
+
     /// Whether others may have the object as well, as fdinfo counts it: it has several handles, or is a
     /// dma-buf. It may change meanwhile.
     pub(crate) fn looks_shared(&self) -> bool {
@@ -443,9 +449,7 @@ impl<T: DriverObject> Object<T> {
     /// Whether nobody can get at the content any more but by a reference of the kernel's own: no
     /// handle, no mapping, no export is left, nor comes again.
     pub(crate) fn is_abandoned(&self) -> bool {
-        // SAFETY: The object is initialised; the count is read as it is.
-        let handles = unsafe { (&raw const (*self.as_raw()).handle_count).read_volatile() };
-        handles == 0
+        self.has_no_handle()
             && !self.is_exported()
             && !self.is_cpu_mapped()
             && with_mappings(self, |mappings| {

@@ -15,7 +15,7 @@ use gpu::{
 };
 use memory::{
     claim_restores, cpu_fault_restores, cycles, handles_closed_before, many_small,
-    memory_comes_free, never_touched, twice,
+    memory_comes_free, never_touched, only_mapped, twice,
 };
 use scale::parts_are_linear;
 use swap::{
@@ -38,6 +38,7 @@ fn main() -> std::process::ExitCode {
         use_evicted,
         never_touched,
         handles_closed_before,
+        only_mapped,
         sparse,
         many_small,
         gpu_side,

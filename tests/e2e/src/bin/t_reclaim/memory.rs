@@ -126,6 +126,42 @@ pub fn twice() -> Res {
     Ok(())
 }
 
+/// What nothing but a CPU mapping leads to: all handles are closed.
+pub fn only_mapped() -> Res {
+    need()?;
+    let d = ok!(Dev::open());
+    let size = 8 * M;
+    let mut maps = Vec::new();
+    for (i, flags) in [BO_WB_MMAP, 0].into_iter().enumerate() {
+        let h = ok!(d.bo(size, flags, 0));
+        ok!(d.label(h, &format!("e2e-only-mapped-{i}")));
+        let m = ok!(d.mmap(h, size));
+        pattern::fill(&m, i as u64 + 1);
+        ok!(d.close(h));
+        maps.push(m);
+    }
+    // One that is not mapped any more is gone, and one that has a handle is found by that.
+    let h = ok!(d.bo(size, BO_WB_MMAP, 0));
+    drop(ok!(d.mmap(h, size)));
+    ok!(d.close(h));
+    let gem = |i: usize| gem(&format!("e2e-only-mapped-{i}"));
+    for i in 0..2 {
+        eq!((gem(i)?.resident, gem(i)?.evictions), (size, 0));
+    }
+    ok!(reclaim(getpid()));
+    for i in 0..2 {
+        eq!((gem(i)?.resident, gem(i)?.evictions), (0, 1));
+    }
+    ok!(claim(getpid()));
+    for (i, m) in maps.iter().enumerate() {
+        eq!((gem(i)?.resident, gem(i)?.evictions), (size, 1));
+        pattern::check(m, i as u64 + 1)?;
+    }
+    drop(maps);
+    check!(gem(0).is_err() && gem(1).is_err());
+    Ok(())
+}
+
 /// Buffers that only a handle keeps are found, whichever handles were closed before, and in which
 /// order.
 pub fn handles_closed_before() -> Res {
