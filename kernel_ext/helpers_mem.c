@@ -13,6 +13,7 @@
 #include <linux/iosys-map.h>
 #include <linux/kmemleak.h>
 #include <linux/list_lru.h>
+#include <linux/llist.h>
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
@@ -52,6 +53,20 @@ KX_FAST __aligned(SZ_4K) int kx_dma_resv_lock(struct dma_resv *resv)
 KX_FAST int kx_dma_resv_lock_interruptible(struct dma_resv *resv)
 {
 	return dma_resv_lock_interruptible(resv, NULL);
+}
+
+/* Ends with an error when the task is being killed, and then only. */
+int kx_dma_resv_lock_killable(struct dma_resv *resv)
+{
+	if (!dma_resv_lock_interruptible(resv, NULL))
+		return 0;
+	/* There is no such lock: with a signal pending, only a sleep can be ended by SIGKILL alone. */
+	while (!dma_resv_trylock(resv)) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		schedule_timeout_killable(1);
+	}
+	return 0;
 }
 
 KX_FAST bool kx_dma_resv_trylock(struct dma_resv *resv)
@@ -158,6 +173,40 @@ bool kx_drm_gpuvm_get_unless_zero(struct drm_gpuvm *vm)
 struct drm_gpuvm_bo *kx_drm_gpuvm_bo_alloc(void)
 {
 	return kzalloc(sizeof(struct drm_gpuvm_bo), GFP_KERNEL_ACCOUNT);
+}
+
+/*
+ * What drm_gpuvm_bo_put_deferred() and drm_gpuva_unlink_defer() left, as a chain, out of all lists of
+ * the address space. NULL where there is nothing, or the task is being killed.
+ */
+struct drm_gpuvm_bo *kx_drm_gpuvm_take_deferred(struct drm_gpuvm *vm)
+{
+	struct drm_gpuvm_bo *vm_bo;
+	struct llist_node *first;
+
+	if (llist_empty(&vm->bo_defer) || kx_dma_resv_lock_killable(vm->r_obj->resv))
+		return NULL;
+	first = llist_del_all(&vm->bo_defer);
+	llist_for_each_entry(vm_bo, first, list.entry.bo_defer) {
+		list_del_init(&vm_bo->list.entry.extobj);
+		list_del_init(&vm_bo->list.entry.evict);
+	}
+	dma_resv_unlock(vm->r_obj->resv);
+	return first ? llist_entry(first, struct drm_gpuvm_bo, list.entry.bo_defer) : NULL;
+}
+
+/* The next one of such a chain. */
+struct drm_gpuvm_bo *kx_drm_gpuvm_next_deferred(struct drm_gpuvm_bo *vm_bo)
+{
+	struct llist_node *next = vm_bo->list.entry.bo_defer.next;
+
+	return next ? llist_entry(next, struct drm_gpuvm_bo, list.entry.bo_defer) : NULL;
+}
+
+/* Leaves one of a chain for whoever comes next. */
+void kx_drm_gpuvm_defer_again(struct drm_gpuvm_bo *vm_bo)
+{
+	llist_add(&vm_bo->list.entry.bo_defer, &vm_bo->vm->bo_defer);
 }
 
 bool kx_drm_gpuvm_bo_get_unless_zero(struct drm_gpuvm_bo *vm_bo)

@@ -33,6 +33,7 @@ extern const u32 KX_DRM_EXEC_FLAGS;
 
 int kx_dma_resv_lock(struct dma_resv *resv);
 int kx_dma_resv_lock_interruptible(struct dma_resv *resv);
+int kx_dma_resv_lock_killable(struct dma_resv *resv);
 bool kx_dma_resv_trylock(struct dma_resv *resv);
 void kx_dma_resv_unlock(struct dma_resv *resv);
 bool kx_drm_exec_is_contended(struct drm_exec *exec);
@@ -58,6 +59,9 @@ bool kx_drm_gem_is_imported(const struct drm_gem_object *obj);
 bool kx_drm_gem_object_get_unless_zero(struct drm_gem_object *obj);
 bool kx_drm_gpuvm_get_unless_zero(struct drm_gpuvm *vm);
 struct drm_gpuvm_bo *kx_drm_gpuvm_bo_alloc(void);
+struct drm_gpuvm_bo *kx_drm_gpuvm_take_deferred(struct drm_gpuvm *vm);
+struct drm_gpuvm_bo *kx_drm_gpuvm_next_deferred(struct drm_gpuvm_bo *vm_bo);
+void kx_drm_gpuvm_defer_again(struct drm_gpuvm_bo *vm_bo);
 bool kx_drm_gpuvm_bo_get_unless_zero(struct drm_gpuvm_bo *vm_bo);
 void kx_drm_gem_mapping_init(struct drm_gem_object *obj);
 void kx_drm_vma_node_unmap(struct drm_gem_object *obj);

@@ -9,7 +9,7 @@ use super::{
     space::{self, Space, Tables, VmSpace},
     va_split,
 };
-use crate::{panthor_gem::Bo, PanthorBound};
+use crate::{kernel_ext::drm::gpuvm::Keeper, panthor_gem::Bo, PanthorBound};
 use kernel::{
     prelude::*,
     sync::{aref::ARef, Arc},
@@ -27,7 +27,7 @@ pub(crate) enum VmStatus {
 /// A VM.
 #[pin_data]
 pub(crate) struct Vm {
-    space: ARef<VmSpace>,
+    space: Keeper<Space>,
     /// Where the kernel's part of the addresses begins.
     kernel_va_start: u64,
     /// Who keeps the VM in its hardware slot.
@@ -47,7 +47,7 @@ impl Vm {
             va_split::kernel_va_start(dev.info.va_bits(), user_va_range, task_size)?;
         Arc::pin_init(
             try_pin_init!(Self {
-                space: Space::create(dev)?,
+                space: Keeper::new(Space::create(dev)?),
                 kernel_va_start,
                 #[cfg(CONFIG_DRM_PANTHOR_RS_TEST)]
                 residency <- kernel::new_mutex!(Residency::OnDemand, "Vm::residency"),

@@ -33,7 +33,7 @@ pub(crate) use self::{
     evict::EvictError,
     mappings::{with_mappings, GpuMappings, MappingsGuard, MappingsLocked},
     ops::MapRequest,
-    vm::GpuVm,
+    vm::{GpuVm, Keeper},
 };
 
 #[cfg(doc)]

@@ -65,15 +65,15 @@ impl ResvObject {
         unsafe { (*self.as_raw()).resv }
     }
 
-    /// Takes the reservation lock.
-    pub(in super::super) fn lock(&self) -> ResvGuard<'_> {
+    /// Takes the reservation lock; a signal ends the wait with `EINTR`.
+    pub(in super::super) fn lock_interruptible(&self) -> Result<ResvGuard<'_>> {
         // SAFETY: The object is valid, and so is its reservation lock.
-        unsafe { bindings::kx_dma_resv_lock(self.resv()) };
-        ResvGuard {
+        to_result(unsafe { bindings::kx_dma_resv_lock_interruptible(self.resv()) })?;
+        Ok(ResvGuard {
             resv: self.resv(),
             _obj: PhantomData,
             _not_send: NotThreadSafe,
-        }
+        })
     }
 }
 
@@ -476,6 +476,15 @@ impl<T: DriverObject> Object<T> {
         let resv = self.resv();
         // SAFETY: The object is initialised.
         to_result(unsafe { bindings::kx_dma_resv_lock_interruptible(resv) })?;
+        // SAFETY: The lock is held now.
+        Ok(unsafe { Guard::new(self, resv) })
+    }
+
+    /// Takes the reservation lock; the wait ends with `EINTR` when the task is being killed.
+    pub(in super::super) fn lock_killable(&self) -> Result<Guard<'_, T>> {
+        let resv = self.resv();
+        // SAFETY: The object is initialised.
+        to_result(unsafe { bindings::kx_dma_resv_lock_killable(resv) })?;
         // SAFETY: The lock is held now.
         Ok(unsafe { Guard::new(self, resv) })
     }

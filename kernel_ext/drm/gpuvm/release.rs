@@ -34,6 +34,6 @@ where
                 e
             );
         }
-        self.clean_up();
+        self.clean_up_all();
     }
 }

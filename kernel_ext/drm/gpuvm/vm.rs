@@ -6,7 +6,7 @@ use super::{
     super::{
         device::Device,
         exec::Exec,
-        gem::{DriverObject, Pinned, Resv, ResvObject},
+        gem::{DriverObject, Object, Pinned, Resv, ResvObject},
     },
     evict,
     mappings::ObjectOf,
@@ -138,7 +138,7 @@ where
 
     /// Returns what relates an object to this address space, made when it is not there yet. `EINVAL`
     /// for one of another device, whose DMA addresses mean nothing here, and which may be unplugged
-    /// by itself; `ENOMEM`.
+    /// by itself; `ENOMEM`, `EINTR`.
     ///
     /// The object must be pinned: who holds the reservation lock of one that is not, and finds its
     /// list of mappings empty, relies on that, and takes no lock to look at it. The caller calls
@@ -156,7 +156,7 @@ where
         // SAFETY: The function returns a valid reference.
         let vm_bo = unsafe { VmBo::from_ref(NonNull::new_unchecked(vm_bo)) };
         if !obj.is_private_to(self.resv()) {
-            let _lock = self.resv.lock();
+            let _lock = self.resv.lock_interruptible()?;
             // SAFETY: The reservation lock protects the list of external objects.
             unsafe { bindings::drm_gpuvm_bo_extobj_add(vm_bo.0.as_ptr()) };
         }
@@ -194,7 +194,39 @@ where
 
     /// Frees what operations left behind because they ran under the operation lock. No
     /// reservation lock may be held.
+    ///
+    /// Who holds one of those that this takes may be reading memory in, for long: a task that is being
+    /// killed does not wait, and leaves the rest for the next call. The last one is
+    /// [`Self::clean_up_all`].
     pub(crate) fn clean_up(&self) {
+        // SAFETY: The address space is valid.
+        let mut next = unsafe { bindings::kx_drm_gpuvm_take_deferred(self.as_raw()) };
+        while let Some(vm_bo) = NonNull::new(next) {
+            // SAFETY: The chain is ours.
+            next = unsafe { bindings::kx_drm_gpuvm_next_deferred(vm_bo.as_ptr()) };
+            // SAFETY: Nobody knows the relation any more, and it is the only one that keeps this
+            // reference on its object.
+            let obj = unsafe { Object::<ObjectOf<T>>::from_raw((*vm_bo.as_ptr()).obj) };
+            match obj.lock_killable() {
+                Ok(locked) => locked.update_state(),
+                Err(_) => {
+                    // SAFETY: It is not in a list of the address space.
+                    unsafe { bindings::kx_drm_gpuvm_defer_again(vm_bo.as_ptr()) };
+                    continue;
+                }
+            }
+            // SAFETY: As above. It holds references on object and address space, of which the caller
+            // has another one.
+            unsafe {
+                bindings::kfree(vm_bo.as_ptr().cast());
+                bindings::drm_gpuvm_put(self.as_raw());
+                bindings::drm_gem_object_put(obj.as_raw());
+            }
+        }
+    }
+
+    /// As [`Self::clean_up`], but waits for the locks in any case.
+    pub(crate) fn clean_up_all(&self) {
         // SAFETY: The address space is valid.
         unsafe { bindings::drm_gpuvm_bo_deferred_cleanup(self.as_raw()) };
     }
@@ -311,6 +343,47 @@ unsafe impl<T: DriverGpuVm> registry::Registered for GpuVm<T> {
 unsafe impl<T: DriverGpuVm> Send for GpuVm<T> {}
 // SAFETY: What is not the driver's is under the operation lock or a reservation lock.
 unsafe impl<T: DriverGpuVm> Sync for GpuVm<T> {}
+
+/// A reference on an address space for whoever makes operations on it. Those that were killed, and
+/// left some of their work to others, have one of these, or find somebody else's: it is done when
+/// this is dropped. No reservation lock may be held then.
+pub(crate) struct Keeper<T>(ARef<GpuVm<T>>)
+where
+    T: DriverGpuVm,
+    ObjectOf<T>: DriverObject<Vm = T>;
+
+impl<T> Keeper<T>
+where
+    T: DriverGpuVm,
+    ObjectOf<T>: DriverObject<Vm = T>,
+{
+    /// Of a new address space.
+    pub(crate) fn new(vm: ARef<GpuVm<T>>) -> Self {
+        Self(vm)
+    }
+}
+
+impl<T> Deref for Keeper<T>
+where
+    T: DriverGpuVm,
+    ObjectOf<T>: DriverObject<Vm = T>,
+{
+    type Target = ARef<GpuVm<T>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<T> Drop for Keeper<T>
+where
+    T: DriverGpuVm,
+    ObjectOf<T>: DriverObject<Vm = T>,
+{
+    fn drop(&mut self) {
+        self.0.clean_up_all();
+    }
+}
 
 /// What relates an object to an address space it is, or will be, mapped in.
 ///

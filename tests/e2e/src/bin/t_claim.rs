@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! What mem_reclaim and mem_claim do to others while they work, and when the process dies meanwhile.
 
-use e2e::child::Child;
+use e2e::child::{said, Child};
 use e2e::debugfs::VmResident;
 use e2e::model::Model;
 use e2e::reclaim::{need, va};
@@ -131,6 +131,67 @@ fn others_do_not_wait() -> Res {
     Ok(())
 }
 
+/// A VM_BIND that waits for what `mem_claim` reads in ends when its process is killed: it is one of a
+/// process that has inherited the file, so that nothing of the target ends with it.
+fn bind_is_killed() -> Res {
+    need_swap_out()?;
+    let d = ok!(Dev::open());
+    let vm = ok!(d.vm());
+    // All private buffers have one lock, which this one has while it is read in.
+    let size = 64 * M;
+    let h = ok!(d.bo(size, BO_WB_MMAP, vm));
+    let m = ok!(d.mmap(h, size));
+    pattern::fill(&m, 3);
+    let shared = ok!(d.bo(64 * K, BO_WB_MMAP, 0));
+    ok!(d.label(shared, "e2e-shared"));
+    for what in ["map", "unmap"] {
+        if what == "unmap" {
+            ok!(d.map(vm, shared, 0, 1 << 32, 64 * K));
+        }
+        let mut waited = false;
+        for _ in 0..3 {
+            // The file is found as that of whoever used it last.
+            ok!(d.vm_state(vm));
+            ok!(reclaim(getpid()));
+            let mut c = Child::spawn(|e| {
+                e.serve(|cmd| {
+                    let r = match cmd {
+                        "ready" => Ok(()),
+                        "map" => d.map(vm, shared, 0, 1 << 32, 64 * K),
+                        _ => d.unmap(vm, 1 << 32, 64 * K),
+                    };
+                    Ok(said(r))
+                })
+            })?;
+            c.call("ready")?;
+            let pid = getpid();
+            let before = proc::vmstat("pswpin");
+            let writer = std::thread::spawn(move || claim(pid));
+            let reading = wait_for(Duration::from_secs(20), || proc::vmstat("pswpin") > before);
+            check!(reading, "nothing is read in");
+            c.send(what)?;
+            let answered = c.ready(Duration::from_millis(200));
+            ok!(kill(c.pid, libc::SIGKILL));
+            ok!(waitpid(c.pid, 0));
+            c.pid = 0;
+            // Else it found the lock free, or the last bit of it came just now.
+            waited = !answered && !writer.is_finished();
+            ok!(ok!(writer.join().map_err(|_| "thread".to_string())));
+            if waited {
+                break;
+            }
+        }
+        check!(waited, "{what}: it ended when all was back");
+    }
+    // What it left is done by the next one.
+    ok!(d.unmap(vm, 1 << 32, 64 * K));
+    ok!(d.close(shared));
+    check!(debugfs::gem("e2e-shared").is_err());
+    ok!(d.vm_destroy(vm));
+    pattern::check(&m, 3)?;
+    Ok(())
+}
+
 /// A buffer whose content cannot be read does not keep the others of its VMs from the GPU: `shared` ones
 /// in two VMs, or private ones in one.
 fn unreadable(shared: bool) -> Res {
@@ -190,5 +251,6 @@ fn main() -> std::process::ExitCode {
         reclaim_of_killed,
         others_do_not_wait,
         unreadable_beside_others,
+        bind_is_killed,
     ])
 }
