@@ -112,33 +112,33 @@ impl drm::Driver for PanthorDriver {
         debugfs::File {
             name: c"gems",
             mode: 0o444,
-            show: panthor_gem::show_gems,
+            show: debugfs::Show::Rows(panthor_gem::gems),
             write: None,
         },
         debugfs::File {
             name: c"gpuvas",
             mode: 0o444,
-            show: panthor_mmu::show_gpuvas,
+            show: debugfs::Show::Rows(panthor_mmu::gpuvas),
             write: None,
         },
         debugfs::File {
             name: c"shrink",
             mode: 0o600,
-            show: panthor_gem::show_shrink,
+            show: debugfs::Show::Once(panthor_gem::show_shrink),
             write: Some(panthor_gem::set_shrink),
         },
         #[cfg(CONFIG_DRM_PANTHOR_RS_TEST)]
         debugfs::File {
             name: c"bo_busy",
             mode: 0o200,
-            show: |_, _| Ok(()),
+            show: debugfs::Show::Once(|_, _| Ok(())),
             write: Some(panthor_gem::set_busy),
         },
         #[cfg(CONFIG_DRM_PANTHOR_RS_TEST)]
         debugfs::File {
             name: c"vm_resident",
             mode: 0o600,
-            show: panthor_mmu::show_resident,
+            show: debugfs::Show::Once(panthor_mmu::show_resident),
             write: Some(panthor_mmu::set_resident),
         },
     ];

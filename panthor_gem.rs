@@ -27,7 +27,7 @@ use kernel::{prelude::*, sync::atomic::Atomic};
 pub(crate) use self::debugfs::set_busy;
 pub(crate) use self::{
     bo::{BoKind, PanthorBo, SwapTurn},
-    debugfs::{set_shrink, show_gems, show_shrink},
+    debugfs::{gems, set_shrink, show_shrink},
     object_set::ObjectSet,
 };
 

@@ -27,7 +27,7 @@ mod vm;
 pub(crate) use self::resident::{set_resident, show_resident};
 use self::slots::AsSlots;
 pub(crate) use self::{
-    debugfs::show_gpuvas,
+    debugfs::gpuvas,
     pool::VmPool,
     space::{Space, VmSpace},
     vm::Vm,

@@ -6,7 +6,6 @@
 
 #include <linux/types.h>
 #include <drm/drm_auth.h>
-#include <drm/drm_debugfs.h>
 #include <drm/drm_drv.h>
 #include <drm/drm_file.h>
 #include <drm/drm_ioctl.h>

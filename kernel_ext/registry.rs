@@ -159,30 +159,35 @@ impl<T: Registered> Registry<T> {
     /// Waits for objects that are just being freed, so that in the end each one that was there at
     /// the beginning has been seen or is gone.
     pub(crate) fn for_each(&self, mut f: impl FnMut(&T)) {
-        // The reference keeps its place in the list.
-        let mut current: Option<ARef<T>> = None;
-        loop {
-            let next = {
-                let mut inner = self.inner.lock();
-                loop {
-                    let next = match &current {
-                        Some(obj) => obj.links().next.get(),
-                        None => inner.first,
-                    };
-                    let Some(ptr) = next else {
-                        return;
-                    };
-                    // SAFETY: The memory is valid by the type invariants.
-                    if let Some(obj) = unsafe { T::get_unless_zero(ptr) } {
-                        break obj;
-                    }
-                    inner.waiting += 1;
-                    self.removed.wait(&mut inner);
-                    inner.waiting -= 1;
-                }
-            };
+        let mut current = None;
+        while let Some(next) = self.after(current.as_deref()) {
             f(&next);
             current = Some(next);
+        }
+    }
+
+    /// The object after `current`, or the first one: a step of [`Self::for_each`]. Who goes on from
+    /// an object has a reference, which keeps its place in the list.
+    ///
+    /// Nothing if `current` is of another registry.
+    pub(crate) fn after(&self, current: Option<&T>) -> Option<ARef<T>> {
+        let is_ours = |obj: &T| obj.links().home.get() == Some(NonNull::from(self));
+        if current.is_some_and(|obj| !is_ours(obj)) {
+            return None;
+        }
+        let mut inner = self.inner.lock();
+        loop {
+            let next = match current {
+                Some(obj) => obj.links().next.get(),
+                None => inner.first,
+            };
+            // SAFETY: The memory is valid by the type invariants.
+            if let Some(obj) = unsafe { T::get_unless_zero(next?) } {
+                return Some(obj);
+            }
+            inner.waiting += 1;
+            self.removed.wait(&mut inner);
+            inner.waiting -= 1;
         }
     }
 }

@@ -4,10 +4,7 @@
 //! Which process made a buffer, for people who look for memory.
 
 use crate::kernel_ext::task;
-use kernel::{
-    prelude::*,
-    str::{BStr, CString},
-};
+use kernel::{seq_file::SeqFile, seq_print, str::BStr};
 
 /// The process that made a buffer, by its name at that time.
 #[derive(Clone, Copy)]
@@ -27,12 +24,11 @@ impl Creator {
 }
 
 impl Creator {
-    /// `NAME/TGID`. `ENOMEM`.
-    pub(super) fn text(&self) -> Result<CString> {
-        CString::try_from_fmt(fmt!(
-            "{}/{}",
-            BStr::from_bytes(self.name.bytes()),
-            self.tgid
-        ))
+    /// Writes `NAME/TGID`, and blanks up to a width.
+    pub(super) fn show(&self, m: &SeqFile, width: usize) {
+        let name = self.name.bytes();
+        let digits = self.tgid.checked_ilog10().unwrap_or(0) as usize + 1;
+        let blanks = width.saturating_sub(name.len() + 1 + digits);
+        seq_print!(m, "{}/{}{:blanks$}", BStr::from_bytes(name), self.tgid, "");
     }
 }

@@ -5,10 +5,19 @@
 
 use super::{Bo, BoKind};
 use crate::{
-    kernel_ext::shrinker::{Scope, Shrink, ShrinkControl},
-    PanthorDevice,
+    kernel_ext::{
+        drm::debugfs::Rows,
+        shrinker::{Scope, Shrink, ShrinkControl},
+    },
+    PanthorDevice, PanthorDriver,
 };
-use kernel::{prelude::*, seq_file::SeqFile, seq_print, str::BStr, sync::atomic::Relaxed};
+use kernel::{
+    prelude::*,
+    seq_file::SeqFile,
+    seq_print,
+    str::BStr,
+    sync::{aref::ARef, atomic::Relaxed},
+};
 
 /// The buffer is another driver's memory.
 const STATE_IMPORTED: u32 = 1 << 0;
@@ -22,15 +31,99 @@ const USAGE_KERNEL: u32 = 1 << 0;
 /// The microcontroller has the buffer mapped.
 const USAGE_FW_MAPPED: u32 = 1 << 1;
 
-#[derive(Default)]
+/// Sums over buffers, in bytes.
+#[derive(Clone, Copy, Default)]
 struct Totals {
     size: usize,
     resident: usize,
     reclaimable: usize,
 }
 
-/// Writes a table of all buffers.
-pub(crate) fn show_gems(dev: &PanthorDevice, m: &SeqFile) -> Result {
+/// Where a reader of the table of all buffers is.
+enum Row {
+    /// At what stands above it.
+    Head,
+    /// At a buffer, with what is added to the totals for it: as it was when the row was reached.
+    Buffer(ARef<Bo>, Totals),
+    /// At what stands below it.
+    Totals,
+}
+
+/// The table of all buffers.
+struct Gems {
+    row: Row,
+    /// Of the rows above.
+    totals: Totals,
+}
+
+/// A table of all buffers.
+pub(crate) fn gems(_dev: &PanthorDevice) -> Result<KBox<dyn Rows<PanthorDriver>>> {
+    Ok(KBox::new(
+        Gems {
+            row: Row::Head,
+            totals: Totals::default(),
+        },
+        GFP_KERNEL,
+    )?)
+}
+
+impl Rows<PanthorDriver> for Gems {
+    fn rewind(&mut self) {
+        self.row = Row::Head;
+        self.totals = Totals::default();
+    }
+
+    fn next(&mut self, dev: &PanthorDevice) -> bool {
+        let next = match &self.row {
+            Row::Head => dev.objects().after(None),
+            Row::Buffer(bo, totals) => {
+                self.totals.size = self.totals.size.saturating_add(totals.size);
+                self.totals.resident = self.totals.resident.saturating_add(totals.resident);
+                self.totals.reclaimable =
+                    self.totals.reclaimable.saturating_add(totals.reclaimable);
+                dev.objects().after(Some(bo))
+            }
+            Row::Totals => return false,
+        };
+        self.row = match next {
+            Some(bo) => {
+                let resident = if bo.looks_resident() && !bo.is_imported() {
+                    bo.size()
+                } else {
+                    0
+                };
+                let totals = Totals {
+                    size: bo.size(),
+                    resident,
+                    reclaimable: if bo.is_listed() { resident } else { 0 },
+                };
+                Row::Buffer(bo, totals)
+            }
+            None => Row::Totals,
+        };
+        true
+    }
+
+    fn show(&self, _dev: &PanthorDevice, m: &SeqFile) -> Result {
+        match &self.row {
+            Row::Head => show_head(m),
+            Row::Buffer(bo, totals) => show_bo(bo, m, totals.resident),
+            Row::Totals => {
+                rule(m, '=');
+                seq_print!(
+                    m,
+                    "Total size: {}, Total resident: {}, Total reclaimable: {}\n",
+                    self.totals.size,
+                    self.totals.resident,
+                    self.totals.reclaimable
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+fn show_head(m: &SeqFile) {
     seq_print!(
         m,
         "GEM state flags: imported (0x{STATE_IMPORTED:x}), exported (0x{STATE_EXPORTED:x}), \
@@ -46,25 +139,6 @@ pub(crate) fn show_gems(dev: &PanthorDevice, m: &SeqFile) -> Result {
          resident-size   file-offset       state      usage       label\n"
     );
     rule(m, '-');
-
-    let mut totals = Totals::default();
-    let mut result = Ok(());
-    dev.objects().for_each(|bo| {
-        if result.is_ok() {
-            result = show_bo(bo, m, &mut totals);
-        }
-    });
-    result?;
-
-    rule(m, '=');
-    seq_print!(
-        m,
-        "Total size: {}, Total resident: {}, Total reclaimable: {}\n",
-        totals.size,
-        totals.resident,
-        totals.reclaimable
-    );
-    Ok(())
 }
 
 fn rule(m: &SeqFile, c: char) {
@@ -74,13 +148,8 @@ fn rule(m: &SeqFile, c: char) {
     seq_print!(m, "\n");
 }
 
-fn show_bo(bo: &Bo, m: &SeqFile, totals: &mut Totals) -> Result {
-    let resident = if bo.looks_resident() && !bo.is_imported() {
-        bo.size()
-    } else {
-        0
-    };
-
+/// Writes the row of a buffer that has so many bytes resident.
+fn show_bo(bo: &Bo, m: &SeqFile, resident: usize) {
     let mut state = 0;
     if bo.is_imported() {
         state |= STATE_IMPORTED;
@@ -95,15 +164,11 @@ fn show_bo(bo: &Bo, m: &SeqFile, totals: &mut Totals) -> Result {
         BoKind::User { .. } | BoKind::Imported => 0,
     };
 
-    // The walk holds one, for itself. A file holds two for each handle: that of the handle, and
+    // The reader holds one, for itself. A file holds two for each handle: that of the handle, and
     // that in its `ObjectSet`, which the C driver does not have.
     let references = bo.ref_count().saturating_sub(1);
 
-    let creator = bo.creator.text()?;
-    seq_print!(m, "{}", BStr::from_bytes(creator.to_bytes()));
-    for _ in creator.to_bytes().len()..32 {
-        seq_print!(m, " ");
-    }
+    bo.creator.show(m, 32);
     seq_print!(
         m,
         "{:<16}{:<11}{:<11}{:<16}{:<16}0x{:<16x}0x{:<8x} 0x{:<10x}{}\n",
@@ -117,13 +182,6 @@ fn show_bo(bo: &Bo, m: &SeqFile, totals: &mut Totals) -> Result {
         usage,
         BStr::from_bytes(bo.label.lock().bytes())
     );
-
-    totals.size += bo.size();
-    totals.resident += resident;
-    if bo.is_listed() {
-        totals.reclaimable += resident;
-    }
-    Ok(())
 }
 
 /// Writes how many CPU pages the last scan of the shrinker gave up.

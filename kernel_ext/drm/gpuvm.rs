@@ -24,6 +24,7 @@ mod evict;
 mod mappings;
 mod ops;
 mod release;
+mod show;
 mod vm;
 
 use super::{device::Device, driver::Driver, gem::Segments};
@@ -33,6 +34,7 @@ pub(crate) use self::{
     evict::EvictError,
     mappings::{with_mappings, GpuMappings, MappingsGuard, MappingsLocked},
     ops::MapRequest,
+    show::ShownVa,
     vm::{GpuVm, Keeper},
 };
 

@@ -351,7 +351,9 @@ impl<T: DriverObject> Object<T> {
         // SAFETY: The object is initialised; both are read as the C side does for that purpose.
         unsafe {
             (&raw const (*self.as_raw()).handle_count).read_volatile() > 1
-                || !(&raw const (*self.as_raw()).dma_buf).read_volatile().is_null()
+                || !(&raw const (*self.as_raw()).dma_buf)
+                    .read_volatile()
+                    .is_null()
         }
     }
 

@@ -20,7 +20,6 @@ use kernel::{
     error::to_result,
     new_mutex,
     prelude::*,
-    seq_file::SeqFile,
     sync::{
         aref::{ARef, AlwaysRefCounted},
         atomic::{Atomic, Relaxed},
@@ -289,18 +288,6 @@ impl<T: DriverGpuVm> GpuVm<T> {
     /// Takes the operation lock.
     pub(crate) fn lock(&self) -> OpGuard<'_, T> {
         OpGuard::new(self, self.owned.lock())
-    }
-
-    /// Writes a table of all mappings, in the form of all drivers that use `drm_gpuvm`.
-    pub(crate) fn show(&self, m: &SeqFile) -> Result {
-        let _guard = self.owned.lock();
-        // SAFETY: The operation lock keeps the mappings as they are.
-        to_result(unsafe {
-            bindings::drm_debugfs_gpuva_info(
-                core::ptr::from_ref(m).cast_mut().cast(),
-                self.as_raw(),
-            )
-        })
     }
 }
 

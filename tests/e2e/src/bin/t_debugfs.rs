@@ -178,6 +178,105 @@ fn gpuvas_lines() -> Res {
     Ok(())
 }
 
+/// What one open file gives, in reads of `len` bytes.
+fn read_in(name: &str, len: usize) -> Res<Vec<u8>> {
+    use std::io::Read;
+    let mut f = ok!(std::fs::File::open(ok!(dir()).join(name)));
+    let (mut all, mut buf) = (Vec::new(), vec![0; len]);
+    loop {
+        match ok!(f.read(&mut buf)) {
+            0 => return Ok(all),
+            n => all.extend_from_slice(&buf[..n]),
+        }
+    }
+}
+
+/// A table is written row by row as it is read: its beginning does not take the time of all of it,
+/// which is also how a reader can be killed.
+fn row_by_row() -> Res {
+    use std::os::unix::fs::FileExt;
+    ktap::only_rust("the C driver writes all of it for the first byte")?;
+    let d = ok!(Dev::open());
+    let vm = ok!(d.vm());
+    let long = "x".repeat(4000);
+    let mut h = 0;
+    for i in 0..3000u64 {
+        h = ok!(d.bo(PAGE, 0, 0));
+        if i % 10 == 0 {
+            ok!(d.label(h, &long));
+        }
+    }
+    for i in 0..3000 {
+        ok!(d.map(vm, h, 0, i * 2 * PAGE, PAGE));
+    }
+    for name in ["gems", "gpuvas"] {
+        let f = ok!(std::fs::File::open(ok!(dir()).join(name)));
+        let start = thread_cpu_time();
+        let mut first = [0; 64];
+        eq!(ok!(f.read_at(&mut first, 0)), 64);
+        let beginning = thread_cpu_time() - start;
+        // A reader has a reference on what it has come to, which others count.
+        drop(f);
+        let start = thread_cpu_time();
+        let all = read_in(name, 64 << 10)?;
+        let whole = thread_cpu_time() - start;
+        note!(
+            "figure: {name}: the first 64 bytes take {} us, {} KiB {} us",
+            beginning.as_micros(),
+            all.len() >> 10,
+            whole.as_micros()
+        );
+        check!(beginning < whole / 4, "{name}: {beginning:?} of {whole:?}");
+        check!(all.starts_with(&first));
+        // The same, however it is read.
+        for len in [1000, 4096] {
+            check!(read_in(name, len)? == all, "{name} in reads of {len}");
+        }
+        let f = ok!(std::fs::File::open(ok!(dir()).join(name)));
+        let mut some = [0; 500];
+        for at in [100_000, 10, 200_000, 4096, all.len() - 500] {
+            ok!(f.read_exact_at(&mut some, at as u64));
+            check!(some == all[at..at + 500], "{name} at {at}");
+        }
+        eq!(ok!(f.read_at(&mut some, all.len() as u64)), 0);
+    }
+    eq!(Gems::read()?.of(getpid()).count(), 3000);
+    Ok(())
+}
+
+/// What a reader has come to goes away before it reads on, and so does the driver.
+fn reader_stays() -> Res {
+    use std::io::Read;
+    let b = sysfs::Bound::new()?;
+    let d = ok!(Dev::open());
+    let vm = ok!(d.vm());
+    let mut hs = Vec::new();
+    for i in 0..200u64 {
+        let h = ok!(d.bo(PAGE, 0, 0));
+        ok!(d.map(vm, h, 0, i * 2 * PAGE, PAGE));
+        hs.push(h);
+    }
+    for name in ["gems", "gpuvas"] {
+        let mut f = ok!(std::fs::File::open(ok!(dir()).join(name)));
+        let mut buf = [0; 4096];
+        ok!(f.read(&mut buf));
+        for (i, h) in hs.drain(..).enumerate() {
+            ok!(d.unmap(vm, i as u64 * 2 * PAGE, PAGE));
+            ok!(d.close(h));
+        }
+        let mut rest = Vec::new();
+        ok!(f.read_to_end(&mut rest));
+        check!(rest.len() < 64 << 10, "{name}: {} bytes", rest.len());
+    }
+    let mut f = ok!(std::fs::File::open(ok!(dir()).join("gems")));
+    let mut buf = [0; 100];
+    ok!(f.read(&mut buf));
+    b.unbind()?;
+    check!(f.read(&mut [0; 100]).is_err(), "read after unbind");
+    drop(f);
+    b.bind()
+}
+
 /// Readers and users at the same time.
 fn readers() -> Res {
     let d = ok!(Dev::open());
@@ -228,6 +327,8 @@ fn main() -> std::process::ExitCode {
         shrink_amount,
         shrink_nothing,
         gpuvas_lines,
+        row_by_row,
+        reader_stays,
         readers,
     ])
 }
