@@ -13,6 +13,7 @@ mod lru;
 mod mmap;
 mod object;
 mod prime;
+mod reach;
 
 use super::{
     device::{Device, UnregisteredDevice},
