@@ -71,7 +71,8 @@ int kx_drm_gem_huge_mnt_create(struct drm_device *dev);
 unsigned long kx_gem_nr_cached_pages(struct drm_gem_object *obj);
 long kx_gem_reclaim_range(struct drm_gem_object *obj, pgoff_t start, pgoff_t end);
 
-static const unsigned long KX_DRM_FILE_PAGE_OFFSET_SIZE = DRM_FILE_PAGE_OFFSET_SIZE;
+static const unsigned long KX_DRM_FILE_PAGE_OFFSET_SIZE __maybe_unused =
+	DRM_FILE_PAGE_OFFSET_SIZE;
 
 /* DMA */
 struct sg_table *kx_drm_gem_map_pages(struct drm_gem_object *obj, struct page **pages);

@@ -770,10 +770,10 @@ fn many_shared() -> Res {
         eq!(ok!(b.fdinfo()).total(), n as u64 * page_size());
         Ok(took)
     };
-    time(1000)?;
-    let (few, many) = (time(2000)?, time(16_000)?);
+    time(100)?;
+    let (few, many) = (time(500)?, time(4000)?);
     note!(
-        "figure: closing a file with shared buffers: 2000 of them {} us, 16000 {} us",
+        "figure: closing a file with shared buffers: 500 of them {} us, 4000 {} us",
         few.as_micros(),
         many.as_micros()
     );
