@@ -273,46 +273,15 @@ impl Display for Instr {
                     wait => write!(f, "{}", Later(wait, signal)),
                 }
             }
-            Self::SyncAdd32 {
-                propagate,
-                scope: bits,
-                wait,
-                data,
-                address,
-                signal,
-            }
-            | Self::SyncSet32 {
-                propagate,
-                scope: bits,
-                wait,
-                data,
-                address,
-                signal,
-            } => {
-                let (scope, error) = (scope(bits), flag(propagate, ".error"));
-                let later = Later(wait, signal);
-                write!(f, "{name}{scope}{error} [d{address}], r{data}{later}")
-            }
-            Self::SyncAdd64 {
-                propagate,
-                scope: bits,
-                wait,
-                data,
-                address,
-                signal,
-            }
-            | Self::SyncSet64 {
-                propagate,
-                scope: bits,
-                wait,
-                data,
-                address,
-                signal,
-            } => {
-                let (scope, error) = (scope(bits), flag(propagate, ".error"));
-                let later = Later(wait, signal);
-                write!(f, "{name}{scope}{error} [d{address}], d{data}{later}")
-            }
+            Self::SyncAdd32 { .. }
+            | Self::SyncSet32 { .. }
+            | Self::SyncAdd64 { .. }
+            | Self::SyncSet64 { .. } => self.sync().map_or(Ok(()), |sync| {
+                let (scope, error) = (scope(sync.scope), flag(sync.propagate, ".error"));
+                let data = if sync.wide { 'd' } else { 'r' };
+                write!(f, "{name}{scope}{error} [d{}], ", sync.address)?;
+                write!(f, "{data}{}{}", sync.data, Later(sync.wait, sync.signal))
+            }),
             Self::SyncWait32 {
                 reject,
                 condition: bits,

@@ -240,7 +240,51 @@ instructions! {
     };
 }
 
+/// The fields of SYNC_ADD and SYNC_SET.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SyncFields {
+    /// Adds; otherwise sets.
+    pub add: bool,
+    /// 64 bits.
+    pub wide: bool,
+    /// Propagates errors.
+    pub propagate: bool,
+    /// Scope.
+    pub scope: u8,
+    /// Wait mask.
+    pub wait: u16,
+    /// Register or pair with the value.
+    pub data: u8,
+    /// Pair with the address.
+    pub address: u8,
+    /// Slot that is signalled.
+    pub signal: u8,
+}
+
 impl Instr {
+    /// The fields of a SYNC_ADD or SYNC_SET.
+    pub fn sync(self) -> Option<SyncFields> {
+        macro_rules! fields {
+            ($($name:ident: $add:literal, $wide:literal;)*) => {
+                match self {
+                    $(Self::$name { propagate, scope, wait, data, address, signal } => {
+                        let (add, wide) = ($add, $wide);
+                        Some(SyncFields {
+                            add, wide, propagate, scope, wait, data, address, signal,
+                        })
+                    })*
+                    _ => None,
+                }
+            };
+        }
+        fields! {
+            SyncAdd32: true, false;
+            SyncSet32: false, false;
+            SyncAdd64: true, true;
+            SyncSet64: false, true;
+        }
+    }
+
     /// Bits of a word that should be zero, and are not.
     #[inline]
     pub fn reserved_bits(word: u64) -> u64 {

@@ -4,7 +4,7 @@
 //! effect comes in `work`, or at once where nothing is to be waited for.
 
 use super::super::env::{Env, FlushModes, Oddity, Work};
-use super::super::instr::Instr;
+use super::super::instr::{Instr, SyncFields};
 use super::super::scoreboard::{Entry, Op, Phase, SyncOp, Tiling, TilingStage};
 use super::super::state::{code, Stream, Trap, Why, SLOTS};
 use crate::shader::job::{ComputeJob, FragmentJob, Selects};
@@ -146,54 +146,6 @@ impl Stream {
                 };
                 self.defer(env, va, 36, at, op)
             }
-            Instr::SyncAdd32 {
-                propagate,
-                scope,
-                wait,
-                data,
-                address,
-                signal,
-            } => {
-                let data = self.read32(env, data, va)?.into();
-                let sync = (true, false, propagate, scope, address, data);
-                self.sync_issue(env, va, 37, (wait, signal), sync)
-            }
-            Instr::SyncSet32 {
-                propagate,
-                scope,
-                wait,
-                data,
-                address,
-                signal,
-            } => {
-                let data = self.read32(env, data, va)?.into();
-                let sync = (false, false, propagate, scope, address, data);
-                self.sync_issue(env, va, 38, (wait, signal), sync)
-            }
-            Instr::SyncAdd64 {
-                propagate,
-                scope,
-                wait,
-                data,
-                address,
-                signal,
-            } => {
-                let data = self.read64(env, data, va)?;
-                let sync = (true, true, propagate, scope, address, data);
-                self.sync_issue(env, va, 51, (wait, signal), sync)
-            }
-            Instr::SyncSet64 {
-                propagate,
-                scope,
-                wait,
-                data,
-                address,
-                signal,
-            } => {
-                let data = self.read64(env, data, va)?;
-                let sync = (false, true, propagate, scope, address, data);
-                self.sync_issue(env, va, 52, (wait, signal), sync)
-            }
             Instr::StoreState {
                 offset,
                 wait,
@@ -251,28 +203,34 @@ impl Stream {
                 env.odd(Oddity::NotModelled(50));
                 self.now_or_later(env, va, 50, (wait, signal), Op::Nothing)
             }
-            _ => self.endpoint(env, va, instr),
+            _ => match instr.sync() {
+                Some(fields) => self.sync_issue(env, va, instr.opcode(), fields),
+                None => self.endpoint(env, va, instr),
+            },
         }
     }
 
-    #[allow(clippy::type_complexity)]
     fn sync_issue<E: Env + ?Sized>(
         &mut self,
         env: &mut E,
         va: u64,
         op_code: u8,
-        at: (u16, u8),
-        (add, wide, propagate, scope, address, data): (bool, bool, bool, u8, u8, u64),
+        fields: SyncFields,
     ) -> Result<(), Trap> {
+        let data = if fields.wide {
+            self.read64(env, fields.data, va)?
+        } else {
+            self.read32(env, fields.data, va)?.into()
+        };
         let op = Op::Sync(SyncOp {
-            add,
-            wide,
-            propagate,
-            scope: self.scope(env, op_code, scope, va)?,
-            va: self.read64(env, address, va)?,
+            add: fields.add,
+            wide: fields.wide,
+            propagate: fields.propagate,
+            scope: self.scope(env, op_code, fields.scope, va)?,
+            va: self.read64(env, fields.address, va)?,
             data,
         });
-        self.now_or_later(env, va, op_code, at, op)
+        self.now_or_later(env, va, op_code, (fields.wait, fields.signal), op)
     }
 
     fn need_heap<E: Env + ?Sized>(&self, env: &mut E) -> Result<u64, Trap> {

@@ -222,11 +222,7 @@ impl Stream {
             | Instr::ProgressWait { .. }
             | Instr::ProtRegion { .. }
             | Instr::TracePoint { .. } => true,
-            Instr::SyncAdd32 { propagate, .. }
-            | Instr::SyncAdd64 { propagate, .. }
-            | Instr::SyncSet32 { propagate, .. }
-            | Instr::SyncSet64 { propagate, .. } => !propagate,
-            _ => false,
+            _ => instr.sync().is_some_and(|sync| !sync.propagate),
         }
     }
 

@@ -15,18 +15,6 @@ fn bus(info: u64) -> Failure {
     }
 }
 
-/// Lets time pass while the stream waits.
-fn settle(b: &mut Bench) -> Outcome {
-    loop {
-        match b.run() {
-            Outcome::Waiting {
-                until: Some(until), ..
-            } => b.env.time = until,
-            other => return other,
-        }
-    }
-}
-
 #[test]
 fn a_fault_skips_to_the_barrier_and_travels() {
     let mut b = Bench::new();
@@ -62,7 +50,7 @@ fn a_fault_skips_to_the_barrier_and_travels() {
     );
     let job = kernel_job(CODE, length, DATA + 64);
     b.ring(&job);
-    assert_eq!(settle(&mut b), Outcome::Fault(bus(NOWHERE)));
+    assert_eq!(b.said(), Outcome::Fault(bus(NOWHERE)));
     // The host looks where the stream was: in this job.
     assert!((1..128).contains(&b.stream.extract()));
     assert_eq!(b.stream.error(), Some(bus(NOWHERE)));
@@ -101,8 +89,8 @@ fn the_first_fault_counts() {
         },
     ]);
     b.stream.set_reg(6, DATA as u32);
-    assert_eq!(settle(&mut b), Outcome::Fault(bus(NOWHERE)));
-    assert_eq!(settle(&mut b), Outcome::Idle);
+    assert_eq!(b.said(), Outcome::Fault(bus(NOWHERE)));
+    assert_eq!(b.said(), Outcome::Idle);
     assert_eq!(b.env.get(DATA), u64::from(code::CS_BUS_FAULT));
 }
 
@@ -120,7 +108,7 @@ fn read_only_memory() {
     let mut b = Bench::new();
     b.env.read_only = DATA..DATA + 64;
     b.ring(&[mov(0, DATA), store(2, 1, 0, 32), wait(1)]);
-    assert_eq!(settle(&mut b), Outcome::Fault(bus(DATA + 32)));
+    assert_eq!(b.said(), Outcome::Fault(bus(DATA + 32)));
 }
 
 #[test]

@@ -90,19 +90,6 @@ fn oom(vt_start: u32, vt_end: u32, frag_end: u32) -> Outcome {
     })
 }
 
-/// Runs until something is said.
-fn said(b: &mut Bench) -> Outcome {
-    loop {
-        match b.run() {
-            Outcome::Waiting {
-                until: Some(until), ..
-            } => b.env.time = until,
-            Outcome::More => {}
-            other => return other,
-        }
-    }
-}
-
 fn stuck(outcome: Outcome) -> bool {
     matches!(outcome, Outcome::Waiting { until: None, .. })
 }
@@ -165,10 +152,10 @@ fn out_of_memory_answered() {
         wait(1),
         mov32(5, 1),
     ]);
-    assert_eq!(said(&mut b), oom(2, 1, 0));
+    assert_eq!(b.said(), oom(2, 1, 0));
     // Said once. The stream waits, as the job is not complete.
     for _ in 0..3 {
-        assert!(stuck(said(&mut b)));
+        assert!(stuck(b.said()));
         assert!(!settle([&mut b.stream]));
     }
     assert_eq!(b.stream.reg(5), 0);
@@ -180,15 +167,15 @@ fn out_of_memory_answered() {
     // An answer to nothing is nothing.
     b.stream.answer_oom(chunk(6));
     b.ring(&[idvs(), idvs(), wait(1)]);
-    assert_eq!(said(&mut b), oom(2, 1, 0));
+    assert_eq!(b.said(), oom(2, 1, 0));
 }
 
 #[test]
 fn other_work_goes_on_meanwhile() {
     let mut b = bench(1);
     b.ring(&[idvs(), idvs(), idvs(), mov32(5, 1)]);
-    assert_eq!(said(&mut b), oom(1, 0, 0));
-    said(&mut b);
+    assert_eq!(b.said(), oom(1, 0, 0));
+    b.said();
     assert_eq!(b.stream.reg(5), 1);
     assert_eq!(b.stream.status(&b.ring).scoreboards, 1);
 }
@@ -204,15 +191,15 @@ fn refused_without_hope_is_a_fault() {
         mov32(5, 1),
         ErrorBarrier {},
     ]);
-    assert_eq!(said(&mut b), oom(1, 0, 0));
+    assert_eq!(b.said(), oom(1, 0, 0));
     b.stream.answer_oom(0);
-    assert!(stuck(said(&mut b)));
+    assert!(stuck(b.said()));
     assert!(settle([&mut b.stream]));
     let failure = Failure {
         code: code::OOM,
         info: HEAP,
     };
-    assert_eq!(said(&mut b), Outcome::Fault(failure));
+    assert_eq!(b.said(), Outcome::Fault(failure));
     b.finish();
 }
 
@@ -222,10 +209,10 @@ fn refused_while_a_pass_is_rendered_waits_for_it() {
     let mut b = bench(2);
     b.ring(&[idvs(), idvs(), idvs(), wait(1), operation(1), operation(0)]);
     b.ring(&[idvs(), idvs(), wait(1)]);
-    assert_eq!(said(&mut b), oom(2, 1, 0));
+    assert_eq!(b.said(), oom(2, 1, 0));
     b.stream.answer_oom(0);
     assert!(!settle([&mut b.stream]));
-    assert!(stuck(said(&mut b)));
+    assert!(stuck(b.said()));
     let mut fragment = Stream::new(b.ring.insert);
     b.ring(&[mov(70, HEAP), HeapSet { address: 70 }]);
     b.ring(&give_back());
@@ -294,7 +281,7 @@ fn refused_runs_the_handler_of_the_stream() {
     b.ring(&[wait(1), mov32(5, 1)]);
     let mut requests = 0;
     loop {
-        match said(&mut b) {
+        match b.said() {
             Outcome::TilerOom(request) => {
                 assert_eq!(request.vt_start, 1);
                 requests += 1;
@@ -338,7 +325,7 @@ fn refused_runs_the_handler_of_another_stream_that_waits() {
     let all = b.ring;
     b.ring.insert = vertex_end;
 
-    assert_eq!(said(&mut b), oom(1, 0, 0));
+    assert_eq!(b.said(), oom(1, 0, 0));
     let waits = fragment.run(&mut b.env, &all, 100);
     assert!(stuck(waits));
     b.stream.answer_oom(0);
@@ -364,17 +351,17 @@ fn refused_after_a_handler_that_gave_nothing_is_a_fault() {
     let length = b.block(CODE, &[mov32(80, 1)]);
     b.ring(&set_handler(length));
     b.ring(&[idvs(), idvs(), idvs(), wait(1)]);
-    assert_eq!(said(&mut b), oom(1, 0, 0));
+    assert_eq!(b.said(), oom(1, 0, 0));
     b.stream.answer_oom(0);
     assert!(settle([&mut b.stream]));
-    assert!(stuck(said(&mut b)));
+    assert!(stuck(b.said()));
     assert_eq!(b.stream.reg(80), 1);
     assert!(settle([&mut b.stream]));
     let failure = Failure {
         code: code::OOM,
         info: HEAP,
     };
-    assert_eq!(said(&mut b), Outcome::Fault(failure));
+    assert_eq!(b.said(), Outcome::Fault(failure));
 }
 
 #[test]
@@ -392,17 +379,17 @@ fn refused_waits_for_a_handler_that_is_set_later() {
         },
     ]);
     b.ring(&[idvs(), idvs(), idvs()]);
-    assert_eq!(said(&mut b), oom(1, 0, 0));
+    assert_eq!(b.said(), oom(1, 0, 0));
     b.stream.answer_oom(0);
     for _ in 0..3 {
         assert!(!settle([&mut b.stream]));
-        said(&mut b);
+        b.said();
     }
     b.ring(&set_handler(length));
     b.ring(&[wait(1)]);
-    said(&mut b);
+    b.said();
     assert!(settle([&mut b.stream]));
-    said(&mut b);
+    b.said();
     assert!(settle([&mut b.stream]));
     b.finish();
     assert_eq!(b.stream.reg(80), 1);
@@ -413,7 +400,7 @@ fn answered_after_a_suspend_it_is_asked_again() {
     for refuse in [false, true] {
         let mut b = bench(1);
         b.ring(&[idvs(), idvs(), idvs(), wait(1), mov32(5, 1)]);
-        assert_eq!(said(&mut b), oom(1, 0, 0));
+        assert_eq!(b.said(), oom(1, 0, 0));
         if refuse {
             b.stream.answer_oom(0);
         }
@@ -421,7 +408,7 @@ fn answered_after_a_suspend_it_is_asked_again() {
         b.stream = Stream::load(&image, b.env.time).unwrap();
         // The host takes a chunk back that it could not deliver; nobody gets it by accident.
         b.stream.answer_oom(chunk(3));
-        assert_eq!(said(&mut b), oom(1, 0, 0));
+        assert_eq!(b.said(), oom(1, 0, 0));
         b.stream.answer_oom(chunk(4));
         let image = b.stream.save(b.env.time).unwrap();
         b.stream = Stream::load(&image, b.env.time).unwrap();
@@ -458,7 +445,7 @@ fn a_heap_that_is_gone_or_makes_no_sense() {
     b.env.put(CONTEXT + 24, &[0]);
     b.ring(&[idvs(), wait(1)]);
     assert!(matches!(
-        said(&mut b),
+        b.said(),
         Outcome::Fault(Failure {
             code: code::DATA_INVALID,
             ..
@@ -468,10 +455,10 @@ fn a_heap_that_is_gone_or_makes_no_sense() {
     let mut b = bench(1);
     b.env.tiler_bytes = 0x10000;
     b.ring(&[idvs(), wait(1)]);
-    assert_eq!(said(&mut b), oom(1, 0, 0));
+    assert_eq!(b.said(), oom(1, 0, 0));
     b.stream.answer_oom(chunk(2));
     assert!(matches!(
-        said(&mut b),
+        b.said(),
         Outcome::Fault(Failure {
             code: code::DATA_INVALID,
             ..

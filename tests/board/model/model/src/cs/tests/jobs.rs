@@ -78,19 +78,6 @@ fn filled(b: &mut Bench) -> usize {
         .count()
 }
 
-/// Runs until something other than time is needed.
-fn said(b: &mut Bench) -> Outcome {
-    loop {
-        match b.run() {
-            Outcome::Waiting {
-                until: Some(until), ..
-            } => b.env.time = until,
-            Outcome::More => {}
-            other => return other,
-        }
-    }
-}
-
 #[test]
 fn a_job_is_late_and_its_slot_is_waited_for() {
     let mut b = bench();
@@ -123,7 +110,7 @@ fn a_job_is_late_and_its_slot_is_waited_for() {
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(said(&mut b), Outcome::Idle);
+    assert_eq!(b.said(), Outcome::Idle);
     assert_eq!(filled(&mut b), 1024);
     assert_eq!(b.stream.reg(64), 0xdead_beef);
     assert_eq!(b.stream.progress(), 1);
@@ -140,7 +127,7 @@ fn without_a_resource_it_is_counted() {
         idvs: false,
     };
     put(&mut b, &[none, COMPUTE, wait(8)]);
-    assert_eq!(said(&mut b), Outcome::Idle);
+    assert_eq!(b.said(), Outcome::Idle);
     assert_eq!((filled(&mut b), b.env.odd("cs-no-resource")), (1024, 1));
 }
 
@@ -194,7 +181,7 @@ fn the_stream_executes_while_a_job_runs() {
         b.run();
     }
     assert!(b.stream.busy());
-    assert_eq!(said(&mut b), Outcome::Idle);
+    assert_eq!(b.said(), Outcome::Idle);
 }
 
 #[test]
@@ -202,11 +189,11 @@ fn what_is_not_known_faults_and_stores_nothing() {
     let mut b = bench();
     b.env.put(SHADER + 64, &[0x00ff_0000_0000_0000]);
     put(&mut b, &[COMPUTE, wait(8)]);
-    let Outcome::Fault(Failure { code: 0x51, info }) = said(&mut b) else {
+    let Outcome::Fault(Failure { code: 0x51, info }) = b.said() else {
         panic!("no fault");
     };
     assert_eq!(info, SHADER + 64);
-    assert_eq!(said(&mut b), Outcome::Idle);
+    assert_eq!(b.said(), Outcome::Idle);
     assert_eq!(filled(&mut b), 0);
     assert!(!b.stream.busy());
 }
@@ -218,21 +205,21 @@ fn memory_that_is_locked_or_not_there() {
     b.env.locked = TARGET + 0x800..TARGET + 0x900;
     for _ in 0..10 {
         b.env.time += 10_000;
-        assert_eq!(said(&mut b), Outcome::Locked);
+        assert_eq!(b.said(), Outcome::Locked);
         assert!(filled(&mut b) < 1024);
     }
     b.env.locked = 0..0;
-    assert_eq!(said(&mut b), Outcome::Idle);
+    assert_eq!(b.said(), Outcome::Idle);
     assert_eq!(filled(&mut b), 1024);
 
     let mut b = bench();
     b.env.put(ARGUMENTS, &[0x5_0000]);
     put(&mut b, &[COMPUTE, wait(8)]);
-    let Outcome::Fault(Failure { code, info }) = said(&mut b) else {
+    let Outcome::Fault(Failure { code, info }) = b.said() else {
         panic!("no fault");
     };
     assert_eq!((code, info & !0xfff), (code::CS_BUS_FAULT, 0x5_0000));
-    assert_eq!(said(&mut b), Outcome::Idle);
+    assert_eq!(b.said(), Outcome::Idle);
     assert_eq!(b.env.load32(TARGET), Ok(0));
 }
 
@@ -282,7 +269,7 @@ fn a_frame_is_cleared() {
         b.stream.run(&mut b.env, &b.ring, 1);
         b.env.time += 10_000;
     }
-    assert_eq!(said(&mut b), Outcome::Idle);
+    assert_eq!(b.said(), Outcome::Idle);
     assert_eq!(b.stream.reg(63), 0xffbf_8040);
     let at = (DATA + 0x1000 - BASE) as usize;
     let pixels = b.env.memory[at..at + 0x1000].chunks_exact(4);
