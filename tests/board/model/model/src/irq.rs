@@ -43,6 +43,8 @@ pub struct IrqBlock {
     raw: u32,
     mask: u32,
     due: bool,
+    /// A message without a reason is due.
+    spurious: bool,
 }
 
 impl IrqBlock {
@@ -85,6 +87,11 @@ impl IrqBlock {
         *self = Self::default();
     }
 
+    /// A message is due whether there is a reason or not.
+    pub fn spurious(&mut self) {
+        self.spurious = true;
+    }
+
     /// Asks for a message again if the level is high, for a new listener.
     pub fn retrigger(&mut self) {
         self.due |= self.status() != 0;
@@ -92,7 +99,8 @@ impl IrqBlock {
 
     /// Whether a message is due; it is taken by the caller.
     pub fn take_due(&mut self) -> bool {
-        std::mem::take(&mut self.due) && self.status() != 0
+        let due = std::mem::take(&mut self.due) && self.status() != 0;
+        std::mem::take(&mut self.spurious) | due
     }
 }
 

@@ -16,6 +16,7 @@ pub mod ctl;
 pub mod device;
 pub mod exec;
 pub mod identity;
+pub mod inject;
 pub mod irq;
 pub mod mcu;
 pub mod mmu;

@@ -44,7 +44,7 @@ impl Shared {
         if unlocked {
             self.unlocked.notify_all();
         }
-        if gpu.mcu.due(gpu.env.clock.now()) {
+        if gpu.mcu.due(gpu.env.clock.now()) || gpu.late_deadline().is_some() {
             self.work.notify_all();
         }
         if gpu.mcu.take_offered() {
@@ -89,7 +89,8 @@ impl Shared {
             self.settle(&mut gpu);
             let now = gpu.env.clock.now();
             // Stuck at a lock: look again soon, in case the UNLOCK came just before.
-            let until = match gpu.mcu.deadline() {
+            let late = gpu.late_deadline();
+            let until = match gpu.mcu.deadline().into_iter().chain(late).min() {
                 _ if stalled => Some(now + 200_000),
                 _ if gpu.mcu.has_work() => continue,
                 deadline => deadline,

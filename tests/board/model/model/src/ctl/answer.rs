@@ -125,6 +125,7 @@ pub fn answer(shared: &Shared, request: &Request) -> Result<String, String> {
         Request::Mcu => Ok(shared.inspect(|gpu| {
             format!("mcu {:?} status {}\n", gpu.mcu.state(), gpu.mcu.status()).to_lowercase()
         })),
+        Request::Inject(request) => Ok(shared.inspect(|gpu| gpu.inject(*request))),
         Request::Hang(work, hang) => {
             shared.inspect(|gpu| gpu.hang(*work, *hang));
             Ok(String::new())

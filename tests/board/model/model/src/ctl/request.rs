@@ -4,6 +4,7 @@
 
 use crate::device::hang::{Hang, Work};
 use crate::identity::AS_BLOCKS;
+use crate::inject;
 use crate::mmu::fault::Kind;
 
 /// Largest `read`, `write` and `pmem`.
@@ -50,6 +51,8 @@ pub enum Request {
     Counters,
     /// State of the microcontroller.
     Mcu,
+    /// Something goes wrong.
+    Inject(inject::Request),
     /// Something hangs from now on, or does not any more.
     Hang(Work, Hang),
 }
@@ -160,6 +163,7 @@ impl Request {
             ["pmem", pa, len] => Self::Pmem(number(pa)?, length(len, MAX_BYTES)?),
             ["counters"] => Self::Counters,
             ["mcu"] => Self::Mcu,
+            ["inject", ..] => Self::Inject(inject::Request::parse(&parts[1..])?),
             ["hang", what, how] => {
                 let work = Work::of(what).ok_or_else(|| format!("{what:.40} cannot hang"))?;
                 Self::Hang(work, hang(work, how)?)

@@ -8,6 +8,7 @@ use super::hang::Hangs;
 use crate::clock::{Clock, Timing};
 use crate::counters::{Counters, Odd};
 use crate::identity::Identity;
+use crate::inject::Injections;
 use crate::irq::{IrqBlock, Line};
 use crate::ram::GuestRam;
 use crate::violations::{Violation, Violations};
@@ -24,6 +25,8 @@ pub struct Env {
     pub violations: Violations,
     /// What happened.
     pub counters: Counters,
+    /// What goes wrong because it was asked for.
+    pub inject: Injections,
     /// What streams did that is odd.
     pub odd: Odd,
     /// Bytes of tiler heap that a RUN_IDVS takes.
@@ -61,6 +64,7 @@ impl Env {
             ram: GuestRam::default(),
             violations: Violations::default(),
             counters: Counters::default(),
+            inject: Injections::default(),
             odd: Odd::default(),
             tiler_bytes: 64 << 10,
             clock,

@@ -11,8 +11,9 @@ pub mod power;
 use crate::clock::{ticks, Clock, Timing};
 use crate::counters::Counter;
 use crate::identity::{Identity, AS_BLOCKS};
+use crate::inject::{self, What};
 use crate::irq::{IrqSink, Line};
-use crate::mcu::Mcu;
+use crate::mcu::{Mcu, State};
 use crate::mmu::aspace::Translation;
 use crate::mmu::Mmu;
 use crate::regs::{self, gpu, irq, Access, Place};
@@ -31,6 +32,8 @@ pub struct Gpu {
     /// Microcontroller.
     pub mcu: Mcu,
     power: Power,
+    /// Interrupts that are sent later than they should.
+    late: Vec<(u64, Line)>,
     /// End of the running reset.
     reset_done: Option<u64>,
     coherency_protocol: u32,
@@ -61,6 +64,7 @@ impl Gpu {
             mmu: Mmu::default(),
             mcu: Mcu::default(),
             power: Power::default(),
+            late: Vec::new(),
             reset_done: None,
             coherency_protocol,
             scratch: [0; 4],
@@ -77,9 +81,56 @@ impl Gpu {
                     Line::Mmu => Counter::MmuIrq,
                     Line::Gpu => Counter::GpuIrq,
                 });
-                self.sink.fire(line);
+                self.send(line);
             }
         }
+        let now = self.env.clock.now();
+        let due = self.late.iter().position(|(at, _)| *at <= now);
+        if let Some((_, line)) = due.map(|at| self.late.remove(at)) {
+            self.sink.fire(line);
+        }
+    }
+
+    /// When an interrupt is due that is sent late.
+    pub fn late_deadline(&self) -> Option<u64> {
+        self.late.iter().map(|(at, _)| *at).min()
+    }
+
+    /// Sends an interrupt, unless it is to be lost or late.
+    fn send(&mut self, line: Line) {
+        let lost = |what| (what == What::IrqLost(line)).then_some(());
+        let late = |what| match what {
+            What::IrqLate(l, time) if l == line => Some(time),
+            _ => None,
+        };
+        if self.env.inject.take(0, None, lost).is_some() {
+            self.env.event(|| format!("{line:?} interrupt lost"));
+        } else if let Some(time) = self.env.inject.take(0, None, late) {
+            let at = self.env.clock.now().saturating_add(time);
+            self.late.push((at, line));
+        } else {
+            self.sink.fire(line);
+        }
+    }
+
+    /// Makes something go wrong, as the control socket asked for; what there is to say about it.
+    pub fn inject(&mut self, request: inject::Request) -> String {
+        match request {
+            inject::Request::Add(rule) => self.env.inject.add(rule),
+            inject::Request::McuDead => self.mcu.die(&mut self.env, State::Silent),
+            inject::Request::McuPanic => self.mcu.die(&mut self.env, State::Fatal),
+            inject::Request::Spurious(line) => self.env.irq_mut(line).spurious(),
+            inject::Request::Clear => {
+                self.env.inject.clear();
+                self.mcu.let_go();
+            }
+            inject::Request::List => {
+                let line = |rule| format!("{rule:?}\n");
+                return self.env.inject.rules().iter().map(line).collect();
+            }
+        }
+        self.mcu.look_again();
+        String::new()
     }
 
     /// When [`Self::advance`] has something to do next.
@@ -89,6 +140,7 @@ impl Gpu {
             due(Work::Flush, self.env.caches.deadline(self.env.clock.now())),
             due(Work::Power, self.power.deadline()),
             due(Work::Reset, self.reset_done),
+            self.late_deadline(),
         ]
         .into_iter()
         .flatten()

@@ -8,9 +8,11 @@ mod memory;
 use crate::clock::{ticks, Clock, Dice, Timing};
 use crate::counters::Counter;
 use crate::cs::env::{Env, FlushModes, Oddity, Scope, Work as Kind};
+use crate::cs::state::{code, Failure};
 use crate::device::caches;
 use crate::device::gate::Gate;
 use crate::device::Gpu;
+use crate::inject::What;
 use crate::mcu::program::Outcome;
 use crate::mcu::work::{Offer, Work};
 use cache::Cache;
@@ -86,7 +88,7 @@ impl Runner {
             odd: Vec::new(),
             scene,
         };
-        let outcome = work.program.run(&mut context, BUDGET);
+        let outcome = work.program.run(&mut context, work.budget);
         let odd = std::mem::take(&mut context.odd);
         context.scene.gate.leave(self.number);
         let clock = context.scene.clock;
@@ -120,18 +122,62 @@ impl Runner {
 
 /// Takes a stream that can go on, or says when there may be one.
 pub fn take(gpu: &mut Gpu) -> Result<(Work, Scene), Option<u64>> {
-    match gpu.mcu.take_work(gpu.env.clock.now()) {
-        Offer::Work(work) => {
-            gpu.env.counters.inc(Counter::StreamRun);
-            Ok((work, Scene::of(gpu)))
+    loop {
+        let now = gpu.env.clock.now();
+        let work = match gpu.mcu.take_work(now) {
+            Offer::Work(work) => work,
+            Offer::Later(at) => return Err(Some(at)),
+            Offer::Nothing => return Err(None),
+        };
+        gpu.env.counters.inc(Counter::StreamRun);
+        match spoil(gpu, work) {
+            Ok(work) => return Ok((work, Scene::of(gpu))),
+            Err(work) => gpu.mcu.put_back(now, work, Outcome::Hung),
         }
-        Offer::Later(at) => Err(Some(at)),
-        Offer::Nothing => Err(None),
     }
+}
+
+/// What goes wrong with a stream that is to be run, if anything. Gives it as an error if it hangs.
+fn spoil(gpu: &mut Gpu, mut work: Work) -> Result<Work, Work> {
+    // One whose ring is empty is not spoilt.
+    if work.program.stream.extract() == work.program.ring.insert {
+        return Ok(work);
+    }
+    let (group, stream) = (work.group, work.stream);
+    let pick = |what| match what {
+        What::CsFault(_) | What::CsFatal(_) | What::Mmu(_) | What::Hang | What::Slow(_) => {
+            Some(what)
+        }
+        _ => None,
+    };
+    let mut fail = |code, info, fatal| {
+        let failure = Failure { code, info };
+        work.program.stream.inject(failure, fatal);
+    };
+    match gpu.env.inject.take(group, Some(stream), pick) {
+        Some(What::CsFault(code)) => fail(code, 0, false),
+        Some(What::CsFatal(code)) => fail(code, 0, true),
+        Some(What::Mmu(va)) => {
+            gpu.mmu.inject_fault(&mut gpu.env, work.space, va);
+            fail(code::CS_BUS_FAULT, va, true);
+        }
+        Some(What::Hang) => return Err(work),
+        Some(What::Slow(time)) => {
+            work.budget = 1;
+            work.slow = time;
+        }
+        _ => {}
+    }
+    Ok(work)
 }
 
 /// Gives a stream back.
 pub fn put_back(gpu: &mut Gpu, work: Work, outcome: Outcome) {
+    let now = gpu.env.clock.now();
+    let outcome = match outcome {
+        Outcome::More if work.slow != 0 => Outcome::Until(now.saturating_add(work.slow)),
+        outcome => outcome,
+    };
     gpu.env.event(|| {
         let extract = work.program.stream.extract();
         format!(
@@ -139,7 +185,7 @@ pub fn put_back(gpu: &mut Gpu, work: Work, outcome: Outcome) {
             work.group, work.stream
         )
     });
-    gpu.mcu.put_back(gpu.env.clock.now(), work, outcome);
+    gpu.mcu.put_back(now, work, outcome);
 }
 
 /// What a stream sees of the device while a thread runs it.

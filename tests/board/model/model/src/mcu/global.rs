@@ -174,6 +174,8 @@ impl Global {
         let ack = io.load(output_at(output::ACK))?;
         let mask = io.load(input_at(input::ACK_IRQ_MASK))?;
         let new = ack & !bits | value & bits;
+        let stay = io.env.inject.no_global_ack(ack ^ new);
+        let new = ack & stay | new & !stay;
         io.store(output_at(output::ACK), new)?;
         if (ack ^ new) & mask != 0 {
             io.env.job_irq.raise(gpu::JOB_INT_GLOBAL);

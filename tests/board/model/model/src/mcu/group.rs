@@ -315,6 +315,8 @@ impl Group {
         let ack = io.load(ack_at)?;
         let mask = io.load(at + u64::from(input::ACK_IRQ_MASK))?;
         let new = ack & !bits | value & bits;
+        let stay = io.env.inject.no_ack(self.number, ack ^ new);
+        let new = ack & stay | new & !stay;
         io.store(ack_at, new)?;
         if (ack ^ new) & mask != 0 {
             io.env.job_irq.raise(1 << self.number);

@@ -13,7 +13,7 @@ use crate::violations::Violation as V;
 /// Where things are in the address space of the group.
 const RING: u64 = 0x100_0000;
 const CODE: u64 = 0x200_0000;
-const DATA: u64 = 0x300_0000;
+pub(super) const DATA: u64 = 0x300_0000;
 /// Where things are in that of the firmware.
 const QUEUE: u32 = 0x0500_0000;
 const SUSPEND: u32 = 0x0600_0000;
@@ -21,8 +21,8 @@ const SUSPEND: u32 = 0x0600_0000;
 const AS: u64 = 1;
 
 /// A driver with one group of two streams for slot 0.
-struct Driver {
-    b: Bench,
+pub(super) struct Driver {
+    pub(super) b: Bench,
     layout: Layout,
     root: u64,
     fw_root: u64,
@@ -48,7 +48,7 @@ const WAIT: u64 = 3 << 56 | 0xff << 16;
 const UNKNOWN: u64 = 0xfe << 56;
 
 impl Driver {
-    fn new(layout: Layout) -> Self {
+    pub(super) fn new(layout: Layout) -> Self {
         let mut b = Bench::powered();
         b.gpu.mcu = Mcu::new(layout, 7);
         let fw_root = b.load_firmware();
@@ -94,7 +94,7 @@ impl Driver {
         driver
     }
 
-    fn group(&self) -> u32 {
+    pub(super) fn group(&self) -> u32 {
         self.layout.group_input(0)
     }
 
@@ -112,7 +112,7 @@ impl Driver {
         (self.b.gpu.env.ram.read_u64(at).unwrap() & 0xffff_ffff_f000) + va % 4096
     }
 
-    fn word(&mut self, va: u64) -> u64 {
+    pub(super) fn word(&mut self, va: u64) -> u64 {
         let pa = self.pa(va);
         self.b.gpu.env.ram.read_u64(pa).unwrap()
     }
@@ -149,18 +149,18 @@ impl Driver {
         self.b.fw_write(at + 4, u32::MAX);
     }
 
-    fn req(&mut self) -> u32 {
+    pub(super) fn req(&mut self) -> u32 {
         let at = self.group();
         self.b.fw_read(at)
     }
 
-    fn ack(&mut self) -> u32 {
+    pub(super) fn ack(&mut self) -> u32 {
         let at = self.group();
         self.b.fw_read(at + 0x100)
     }
 
     /// Toggles the doorbells of streams, and of the group, and rings.
-    fn ring(&mut self, streams: u32) {
+    pub(super) fn ring(&mut self, streams: u32) {
         let at = self.group();
         let served = self.b.fw_read(at + 0x108);
         self.b.fw_write(at + 8, served ^ streams);
@@ -170,7 +170,7 @@ impl Driver {
         self.b.ring();
     }
 
-    fn ask_state(&mut self, state: u32) {
+    pub(super) fn ask_state(&mut self, state: u32) {
         let at = self.group();
         let toggles = if matches!(state, 1 | 3) {
             (!self.ack()) & bit::ENDPOINT
@@ -182,19 +182,19 @@ impl Driver {
         self.ring(3);
     }
 
-    fn start(&mut self) {
+    pub(super) fn start(&mut self) {
         self.program();
         self.ask_state(1);
         assert_eq!(self.ack() & 7, 1);
     }
 
-    fn suspend(&mut self) {
+    pub(super) fn suspend(&mut self) {
         self.ask_state(2);
         assert_eq!(self.ack() & 7, 2);
         self.stop_streams();
     }
 
-    fn stop_streams(&mut self) {
+    pub(super) fn stop_streams(&mut self) {
         for n in 0..2 {
             let at = self.stream(n);
             let req = self.b.fw_read(at) & !7;
@@ -202,14 +202,14 @@ impl Driver {
         }
     }
 
-    fn resume(&mut self) {
+    pub(super) fn resume(&mut self) {
         self.program();
         self.ask_state(3);
         assert_eq!(self.ack() & 7, 3);
     }
 
     /// Acknowledges the events of the group and of the streams.
-    fn answer_events(&mut self) -> u32 {
+    pub(super) fn answer_events(&mut self) -> u32 {
         let at = self.group();
         let (req, ack) = (self.req(), self.ack());
         let events = (req ^ ack) & bit::EVENTS;
@@ -231,7 +231,7 @@ impl Driver {
     }
 
     /// Puts instructions into a ring.
-    fn put(&mut self, n: u32, words: &[u64]) {
+    pub(super) fn put(&mut self, n: u32, words: &[u64]) {
         for word in words {
             let base = RING + u64::from(n) * 2048;
             let pa = self.pa(base) + self.insert[n as usize];
@@ -242,7 +242,7 @@ impl Driver {
     }
 
     /// Rings the doorbell page of the group.
-    fn kick(&mut self) {
+    pub(super) fn kick(&mut self) {
         self.b.write(0x9_0000, 1);
         self.b.work();
     }
@@ -251,12 +251,12 @@ impl Driver {
         self.b.fw_read(QUEUE + n * 8192 + 4096)
     }
 
-    fn status(&mut self, n: u32, offset: u32) -> u32 {
+    pub(super) fn status(&mut self, n: u32, offset: u32) -> u32 {
         let at = self.stream(n);
         self.b.fw_read(at + 0x100 + offset)
     }
 
-    fn update_status(&mut self) {
+    pub(super) fn update_status(&mut self) {
         let at = self.group();
         let req = self.req() & !bit::STATUS | !self.ack() & bit::STATUS;
         self.b.fw_write(at, req);
@@ -266,7 +266,7 @@ impl Driver {
 }
 
 /// A store of a number, and a sync object that says so.
-fn job(value: u64, scope: u64) -> Vec<u64> {
+pub(super) fn job(value: u64, scope: u64) -> Vec<u64> {
     vec![
         mov48(4, DATA),
         mov32(6, value),

@@ -20,6 +20,7 @@ pub mod work;
 use crate::clock::Dice;
 use crate::counters::Counter;
 use crate::device::env::Env;
+use crate::inject::What;
 use crate::mmu::access::AccessError;
 use crate::mmu::Mmu;
 use crate::regs::gpu;
@@ -172,6 +173,25 @@ impl Mcu {
         }
     }
 
+    /// Stops for no reason that the host could know of.
+    pub fn die(&mut self, env: &mut Env, state: State) {
+        self.recall_all();
+        self.enter(env, state);
+    }
+
+    /// Streams that were told to hang go on.
+    pub fn let_go(&mut self) {
+        for slot in self.groups.iter_mut().flat_map(|g| &mut g.slots) {
+            slot.wake(|park| park == slot::Park::Hung);
+        }
+    }
+
+    /// What is asked for may have changed, and what goes wrong.
+    pub fn look_again(&mut self) {
+        self.attention = true;
+        self.offered = true;
+    }
+
     /// Forgets what it was asked for, and its groups.
     fn quiet(&mut self) {
         self.drop_groups();
@@ -295,6 +315,10 @@ impl Mcu {
                 group.raise(io, &layout, group::bit::SYNC_UPDATE)?;
                 group.sync = false;
             }
+            let stuck = |what| (what == What::Progress).then_some(());
+            if io.env.inject.take(group.number, None, stuck).is_some() {
+                group.raise(io, &layout, group::bit::PROGRESS)?;
+            }
             group.watch(io, &layout, idle_timer, progress_timer)?;
             seated = true;
             idle &= group.idle == group::Idle::Told;
@@ -341,6 +365,9 @@ impl Mcu {
                 self.enter(io.env, State::Halted);
             }
             (Act::State(_), Some(group)) => {
+                if group.refuses(io, &layout)? {
+                    return Ok(true);
+                }
                 let reached = group.seat(io, &layout)? == Reached::Yes;
                 if reached {
                     group.forget(&mut self.pending);
@@ -381,3 +408,5 @@ mod tests;
 
 #[cfg(test)]
 mod group_tests;
+#[cfg(test)]
+mod inject_tests;

@@ -19,6 +19,8 @@ pub enum Outcome {
     Waits,
     /// It waits for a sync object.
     Sync,
+    /// It does not go on, as it was told to.
+    Hung,
     /// A region that it needs is locked.
     Locked,
     /// A fault after which it goes on.

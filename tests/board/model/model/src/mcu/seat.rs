@@ -12,6 +12,7 @@ use super::slot::{self, Event, Run, Slot};
 use super::AS;
 use crate::counters::Counter;
 use crate::cs::state::Failure;
+use crate::inject::What;
 use crate::mmu::access::AccessError;
 use crate::mmu::fault::Kind;
 use crate::mmu::walk::PAGE;
@@ -40,6 +41,18 @@ pub enum Reached {
 }
 
 impl Group {
+    /// Whether the state that is asked for is not to be reached, since a fault was asked for.
+    pub fn refuses(&self, io: &mut Io<'_>, layout: &Layout) -> Result<bool, AccessError> {
+        let at = self.input(layout);
+        let fault = match io.load(at + u64::from(input::REQ))? & bit::STATE {
+            0 => What::NoTerminate,
+            2 => What::NoSuspend,
+            _ => What::NoStart,
+        };
+        let pick = |what| (what == fault).then_some(());
+        Ok(io.env.inject.take(self.number, None, pick).is_some())
+    }
+
     /// Brings the slot into the state that is asked for, or nearer to it.
     pub fn seat(&mut self, io: &mut Io<'_>, layout: &Layout) -> Result<Reached, AccessError> {
         let at = self.input(layout);
@@ -285,6 +298,10 @@ impl Group {
         let sum = fnv1a(&image);
         put(&mut image, 16, sum as u32);
         put(&mut image, 20, (sum >> 32) as u32);
+        let corrupt = |what| (what == What::CorruptSuspend).then_some(());
+        if io.env.inject.take(self.number, None, corrupt).is_some() {
+            image[SUSPEND_HEAD as usize] ^= 1;
+        }
         io.write(self.config.suspend, &image)
     }
 

@@ -7,6 +7,7 @@ use super::program::{Outcome, Program};
 use super::slot::{Event, OomState, Park, Run};
 use super::{Mcu, State};
 use crate::cs::env::Scope;
+use crate::exec;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
@@ -27,6 +28,10 @@ pub struct Work {
     /// Set when it must come back.
     pub recall: Arc<AtomicBool>,
     ticket: u64,
+    /// Instructions until it must come back.
+    pub budget: u32,
+    /// Nanoseconds that it must wait then, if it could go on.
+    pub slow: u64,
 }
 
 /// Whether there is work.
@@ -90,6 +95,8 @@ impl Mcu {
                         space: group.config.space as usize,
                         recall: Arc::clone(&group.recall),
                         ticket: self.tickets,
+                        budget: exec::BUDGET,
+                        slow: 0,
                     });
                 }
                 run => slot.run = run,
@@ -131,6 +138,7 @@ impl Mcu {
             Outcome::Until(at) => Run::Parked(program, Park::Until(at)),
             Outcome::Locked => Run::Parked(program, Park::Until(now.saturating_add(LOCKED_RETRY))),
             Outcome::Sync | Outcome::Waits if woken => Run::Ready(program),
+            Outcome::Hung => Run::Parked(program, Park::Hung),
             Outcome::Sync => Run::Parked(program, Park::Sync),
             Outcome::Waits => Run::Parked(program, Park::Waits),
             Outcome::Fault(failure) => {

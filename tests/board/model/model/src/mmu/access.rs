@@ -122,25 +122,37 @@ impl Mmu {
         Ok(leaf)
     }
 
+    /// Latches a fault that was asked for: a translation fault of a load. Nobody is to blame.
+    pub fn inject_fault(&mut self, env: &mut Env, n: usize, va: u64) {
+        if self.space(env, n).is_some() {
+            let fault = Fault::new(Cause::Translation, 3);
+            self.latch(env, n, va, fault.status(Kind::Read));
+        }
+    }
+
     /// Latches and counts a fault.
     fn fault(&mut self, env: &mut Env, n: usize, va: u64, kind: Kind, fault: Fault) -> AccessError {
         env.counters.inc(Counter::Fault);
         env.violation(fault.violation, || {
             format!("AS{n} {kind:?} at {va:#x}: fault {:#x}", fault.code())
         });
-        self.spaces[n].set_faulted();
-        let regs = &mut self.spaces[n].fault;
-        if !regs.latched {
-            regs.latched = true;
-            regs.status = fault.status(kind);
-            regs.address = va;
-        }
-        env.mmu_irq.raise(1 << n);
+        self.latch(env, n, va, fault.status(kind));
         AccessError::Fault {
             code: fault.code(),
             level: fault.level,
             va,
         }
+    }
+
+    fn latch(&mut self, env: &mut Env, n: usize, va: u64, status: u32) {
+        self.spaces[n].set_faulted();
+        let regs = &mut self.spaces[n].fault;
+        if !regs.latched {
+            regs.latched = true;
+            regs.status = status;
+            regs.address = va;
+        }
+        env.mmu_irq.raise(1 << n);
     }
 
     /// Translates without any effect.
