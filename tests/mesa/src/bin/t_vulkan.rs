@@ -200,7 +200,8 @@ fn events() -> Res {
     let cmd = gpu.record(|device, cmd| {
         // SAFETY: handles and ranges are valid; the host sets the event that is waited for first.
         unsafe {
-            let host = vk::PipelineStageFlags::HOST;
+            // PanVK's queues do not wait if the stage of the host is the only one.
+            let host = vk::PipelineStageFlags::HOST | all;
             device.cmd_wait_events(cmd, &[go], host, all, &[], &[], &[]);
             device.cmd_fill_buffer(cmd, buffer.buffer, 0, 4096, 0x1111_1111);
             barrier(device, cmd);
