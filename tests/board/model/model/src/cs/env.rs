@@ -144,6 +144,10 @@ pub enum Oddity {
     BadHeap(u64),
     /// An instruction that was skipped because the stream is in the faulted state.
     Skipped(u8),
+    /// A job of the shader cores that did not come to its end.
+    Job(JobFault),
+    /// Things that a fragment job should have drawn or written, and that are not modelled.
+    JobSkipped(u64),
 }
 
 impl Oddity {
@@ -161,6 +165,12 @@ impl Oddity {
             Self::NoResource(_) => "cs-no-resource",
             Self::BadHeap(_) => "cs-bad-heap",
             Self::Skipped(_) => "cs-skipped",
+            Self::Job(JobFault::InvalidPc { .. }) => "job-invalid-pc",
+            Self::Job(JobFault::InvalidEncoding { .. }) => "job-invalid-encoding",
+            Self::Job(JobFault::Barrier { .. }) => "job-barrier",
+            Self::Job(JobFault::Descriptor { .. }) => "job-descriptor",
+            Self::Job(JobFault::Config(_)) => "job-config",
+            Self::JobSkipped(_) => "job-skipped",
         }
     }
 }
@@ -209,9 +219,6 @@ pub trait Env: Memory {
 
     /// A job of the shader cores came to its end.
     fn job_done(&mut self, _stats: JobStats) {}
-
-    /// A job of the shader cores faulted, which the stream is told too.
-    fn job_failed(&mut self, _fault: &JobFault) {}
 
     /// Counts something.
     fn odd(&mut self, what: Oddity);

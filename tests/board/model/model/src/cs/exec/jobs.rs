@@ -2,7 +2,7 @@
 
 //! Jobs of the shader cores.
 
-use super::super::env::{Env, MemError};
+use super::super::env::{Env, MemError, Oddity};
 use super::super::scoreboard::Op;
 use super::super::state::{Stream, Trap};
 use super::work::Done;
@@ -43,6 +43,9 @@ impl Stream {
         };
         match result {
             Ok(Progress::Done(stats)) => {
+                if stats.skipped != 0 {
+                    env.odd(Oddity::JobSkipped(stats.skipped));
+                }
                 env.job_done(stats);
                 Ok(Done::Yes)
             }
@@ -56,7 +59,7 @@ impl Stream {
             }
             Err(JobError::Memory(error)) => Err(error.into()),
             Err(JobError::Fault(fault)) => {
-                env.job_failed(&fault);
+                env.odd(Oddity::Job(fault));
                 Err(Trap::fault(fault.code(), fault.info()))
             }
         }

@@ -310,7 +310,11 @@ impl Stream {
                 match env.progress(queue) {
                     Some(now) if now >= value => {}
                     Some(_) => return Err(Trap::Wait(Why::Progress)),
-                    None => return Err(self.bad_field(env, 24, va)),
+                    // Nobody says what the others have.
+                    None => {
+                        env.odd(Oddity::NotModelled(24));
+                        return Err(Trap::fatal(code::CS_INVALID_INSTRUCTION, va));
+                    }
                 }
             }
             Instr::HeapSet { address } => self.heap = self.read64(env, address, va)?,

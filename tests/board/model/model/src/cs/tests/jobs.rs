@@ -193,6 +193,7 @@ fn what_is_not_known_faults_and_stores_nothing() {
         panic!("no fault");
     };
     assert_eq!(info, SHADER + 64);
+    assert_eq!(b.env.odd("job-invalid-encoding"), 1);
     assert_eq!(b.said(), Outcome::Idle);
     assert_eq!(filled(&mut b), 0);
     assert!(!b.stream.busy());
@@ -276,4 +277,20 @@ fn a_frame_is_cleared() {
     let coloured = pixels.filter(|pixel| **pixel == 0xffbf_8040_u32.to_le_bytes());
     assert_eq!(coloured.count(), 20 * 18);
     assert!(b.env.odd.is_empty(), "{:?}", b.env.odd);
+
+    // A format that is not known is left alone, and counted.
+    b.env
+        .store32(target + 4, 1 | 21 << 3 | 2 << 8 | 0x688 << 16 | 1 << 31)
+        .unwrap();
+    b.ring(&[
+        mov(40, frame | 1),
+        RunFragment {
+            tile_map: false,
+            order: 0,
+            progress: false,
+        },
+        wait(4),
+    ]);
+    assert_eq!(b.said(), Outcome::Idle);
+    assert_eq!(b.env.odd("job-skipped"), 1);
 }

@@ -165,6 +165,12 @@ fn progress_of_another_stream() {
     assert_eq!(b.stream.status(&b.ring).reason, 2);
     b.env.progress[1] = 3;
     b.finish();
+    b.ring(&[ProgressWait {
+        queue: 2,
+        source: 0,
+    }]);
+    assert!(matches!(b.run(), Outcome::Fatal(_)));
+    assert_eq!(b.env.odd("cs-not-modelled"), 1);
 }
 
 #[test]
