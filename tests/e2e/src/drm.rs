@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! An open render node, and calls on it.
 
+use crate::ktap::Res;
+use crate::promise;
 use crate::sys::{self, Errno, Map, Result};
 use crate::uapi::*;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -359,6 +361,14 @@ pub fn udmabuf(size: u64) -> Result<(OwnedFd, OwnedFd)> {
     // SAFETY: the argument of UDMABUF_CREATE.
     let fd = unsafe { sys::ioctl_raw(dev.as_raw_fd(), code, std::ptr::from_mut(&mut c).cast()) }?;
     Ok((sys::own(fd), mem))
+}
+
+/// A dma-buf of the system heap; the case is skipped where the kernel has none.
+pub fn need_heap_buf(size: u64) -> Res<OwnedFd> {
+    match heap_buf(size) {
+        Err(e) if e == sys::ENOENT => Err(promise::missing("heaps", "no dma-buf heaps")),
+        other => Ok(other?),
+    }
 }
 
 /// Makes a dma-buf of another origin: from the system heap.

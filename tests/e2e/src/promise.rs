@@ -14,6 +14,7 @@ const ALL: &[Promise] = &[
     ("model", || model::port().is_ok()),
     ("switches", switches),
     ("faults", faults),
+    ("heaps", || Path::new("/dev/dma_heap/system").exists()),
     ("cgroup", || {
         sys::read_text("/sys/fs/cgroup/cgroup.controllers")
             .is_ok_and(|s| s.split_whitespace().any(|c| c == "memory"))

@@ -212,14 +212,14 @@ fn import_udmabuf() -> Res {
 }
 
 fn import_heap() -> Res {
-    let fd = ok!(drm::heap_buf(64 * K));
+    let fd = drm::need_heap_buf(64 * K)?;
     use_foreign(fd.as_fd(), 64 * K)
 }
 
 /// Large enough for 2 MiB blocks, and split in the middle of one.
 fn import_large() -> Res {
     ktap::only_rust("C follows a null pointer when it splits a large imported mapping")?;
-    let fd = ok!(drm::heap_buf(8 * M));
+    let fd = drm::need_heap_buf(8 * M)?;
     let d = ok!(Dev::open());
     let h = ok!(d.import(fd.as_fd()));
     let vm = ok!(d.vm());
