@@ -3,6 +3,7 @@
 //! What happened on the device, counted by name.
 
 use crate::cs::env::Oddity;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 macro_rules! counters {
@@ -92,22 +93,27 @@ counters! {
 
 /// Things that streams did and that have a name each: how often, and the first of each in words.
 #[derive(Debug, Default)]
-pub struct Odd(BTreeMap<&'static str, (u64, String)>);
+pub struct Odd(BTreeMap<Cow<'static, str>, (u64, String)>);
 
 impl Odd {
     /// Counts some.
     pub fn add(&mut self, what: &[Oddity]) {
         for odd in what {
-            let entry = self.0.entry(odd.name());
-            entry.or_insert_with(|| (0, format!("{odd:x?}"))).0 += 1;
+            self.note(odd.name().into(), 1, || format!("{odd:x?}"));
         }
     }
 
+    /// Counts what is not a stream's own.
+    pub fn note(&mut self, name: Cow<'static, str>, n: u64, words: impl FnOnce() -> String) {
+        let count = &mut self.0.entry(name).or_insert_with(|| (0, words())).0;
+        *count = count.wrapping_add(n);
+    }
+
     /// Name, number, and the first in words.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64, &str)> + '_ {
+    pub fn iter(&self) -> impl Iterator<Item = (&str, u64, &str)> + '_ {
         self.0
             .iter()
-            .map(|(name, (n, first))| (*name, *n, &**first))
+            .map(|(name, (n, first))| (&**name, *n, &**first))
     }
 }
 

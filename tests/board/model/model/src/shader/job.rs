@@ -2,7 +2,9 @@
 
 //! What a command stream hands to the shader cores: the jobs of RUN_COMPUTE and RUN_FRAGMENT.
 
+use super::isa::decode::{decode, lookup};
 use crate::cs::env::MemError;
+use std::borrow::Cow;
 
 /// Which of the four sets of pointers a RUN_COMPUTE uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -144,6 +146,21 @@ impl JobFault {
             Self::Descriptor { .. } => 0x58,
             Self::Config(_) => 0x40,
         }
+    }
+
+    /// What it is counted as. An instruction that only the disassembler knows is named.
+    pub fn name(&self) -> Cow<'static, str> {
+        let name = match self {
+            Self::InvalidPc { .. } => "shader-invalid-pc",
+            Self::InvalidEncoding { word, .. } => match decode(*word).and(lookup(*word)) {
+                Some(entry) => return format!("shader-not-executed-{}", entry.name).into(),
+                None => "shader-invalid-encoding",
+            },
+            Self::Barrier { .. } => "shader-barrier",
+            Self::Descriptor { .. } => "shader-descriptor",
+            Self::Config(_) => "shader-config",
+        };
+        name.into()
     }
 
     /// The address that goes with it.
