@@ -99,14 +99,14 @@ impl Odd {
     /// Counts some.
     pub fn add(&mut self, what: &[Oddity]) {
         for odd in what {
-            self.note(odd.name().into(), 1, || format!("{odd:x?}"));
+            let name = match odd {
+                // An instruction that is not executed has a name of its own.
+                Oddity::Job(fault) => fault.name(),
+                _ => odd.name().into(),
+            };
+            let count = self.0.entry(name);
+            count.or_insert_with(|| (0, format!("{odd:x?}"))).0 += 1;
         }
-    }
-
-    /// Counts what is not a stream's own.
-    pub fn note(&mut self, name: Cow<'static, str>, n: u64, words: impl FnOnce() -> String) {
-        let count = &mut self.0.entry(name).or_insert_with(|| (0, words())).0;
-        *count = count.wrapping_add(n);
     }
 
     /// Name, number, and the first in words.

@@ -15,7 +15,6 @@ use crate::device::Gpu;
 use crate::inject::What;
 use crate::mcu::program::Outcome;
 use crate::mcu::work::{Offer, Work};
-use crate::shader::job::{JobFault, JobStats};
 use cache::Cache;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -263,23 +262,6 @@ impl Env for Context<'_> {
             let odd = std::mem::take(&mut self.odd);
             self.device.with(&mut |gpu| gpu.env.odd.add(&odd));
         }
-    }
-
-    fn job_done(&mut self, stats: JobStats) {
-        if stats.skipped != 0 {
-            self.device.with(&mut |gpu| {
-                let words = || format!("{stats:?}");
-                gpu.env
-                    .odd
-                    .note("fragment-skipped".into(), stats.skipped, words);
-            });
-        }
-    }
-
-    fn job_failed(&mut self, fault: &JobFault) {
-        self.device.with(&mut |gpu| {
-            gpu.env.odd.note(fault.name(), 1, || format!("{fault:x?}"));
-        });
     }
 
     fn stopping(&mut self) -> bool {

@@ -151,14 +151,14 @@ impl JobFault {
     /// What it is counted as. An instruction that only the disassembler knows is named.
     pub fn name(&self) -> Cow<'static, str> {
         let name = match self {
-            Self::InvalidPc { .. } => "shader-invalid-pc",
+            Self::InvalidPc { .. } => "job-invalid-pc",
             Self::InvalidEncoding { word, .. } => match decode(*word).and(lookup(*word)) {
-                Some(entry) => return format!("shader-not-executed-{}", entry.name).into(),
-                None => "shader-invalid-encoding",
+                Some(entry) => return format!("job-not-executed-{}", entry.name).into(),
+                None => "job-invalid-encoding",
             },
-            Self::Barrier { .. } => "shader-barrier",
-            Self::Descriptor { .. } => "shader-descriptor",
-            Self::Config(_) => "shader-config",
+            Self::Barrier { .. } => "job-barrier",
+            Self::Descriptor { .. } => "job-descriptor",
+            Self::Config(_) => "job-config",
         };
         name.into()
     }

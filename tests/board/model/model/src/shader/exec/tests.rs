@@ -373,7 +373,7 @@ fn what_is_not_known_ends_the_job() {
         Err(JobError::Fault(want))
     );
     assert_eq!((want.code(), want.info()), (0x51, 0x1800));
-    assert_eq!(want.name(), "shader-not-executed-FPCLASS.f32");
+    assert_eq!(want.name(), "job-not-executed-FPCLASS.f32");
 }
 
 #[test]
