@@ -80,3 +80,18 @@ impl BoundDevice {
         self.0.as_ref().as_ref()
     }
 }
+
+/// Calls `f`, whose warnings do not get into the kernel log, and are counted instead.
+pub(crate) fn count_warnings(f: impl FnOnce()) -> i32 {
+    // SAFETY: May be asked by any task.
+    let test = unsafe { bindings::kunit_get_current_test() };
+    // SAFETY: The case that runs, by which this is called.
+    let suppressed = unsafe { bindings::kunit_start_suppress_warning(test) };
+    f();
+    // SAFETY: Made above, and not ended yet. It lives as long as the case.
+    unsafe {
+        let count = bindings::kunit_suppressed_warning_count(suppressed);
+        bindings::kunit_end_suppress_warning(test, suppressed);
+        count
+    }
+}

@@ -14,6 +14,8 @@ mod mmap;
 mod object;
 mod prime;
 mod reach;
+mod resv;
+pub(crate) mod users;
 
 use super::{
     device::{Device, UnregisteredDevice},
@@ -30,12 +32,13 @@ pub(in crate::kernel_ext) use self::backing::stable_segments;
 pub(crate) use self::{
     backing::{Pinned, Segments},
     lru::{Busy, Lru},
-    object::{Locked, Object, Resv},
+    object::{Locked, Object},
     prime::DmaBufOps,
+    resv::Resv,
 };
 pub(super) use self::{
-    object::ResvObject,
     prime::{prime_import, prime_import_sg_table},
+    resv::ResvObject,
 };
 
 /// How many lists a device sorts its objects into.

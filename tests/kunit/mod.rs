@@ -16,4 +16,5 @@ mod slot_table;
 mod sysfs;
 mod tables;
 mod uaccess;
+mod users;
 mod vm;

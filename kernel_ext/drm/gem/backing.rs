@@ -11,10 +11,7 @@ use core::{marker::PhantomData, ptr::NonNull};
 use kernel::{
     prelude::*,
     sizes::SZ_4M,
-    sync::{
-        aref::ARef,
-        atomic::{Acquire, Atomic, Relaxed, Release},
-    },
+    sync::{aref::ARef, atomic::Relaxed},
 };
 
 /// So many bytes of caches are written back before it is asked whether to go on: some
@@ -49,30 +46,6 @@ impl Backing {
 pub(super) enum KernelMap {
     Unmapped,
     Mapped { addr: *mut c_void, users: u32 },
-}
-
-/// Adds one to a counter unless it is zero.
-pub(super) fn inc_not_zero(count: &Atomic<i32>) -> bool {
-    let mut old = count.load(Relaxed);
-    while old != 0 {
-        match count.cmpxchg(old, old.wrapping_add(1), Acquire) {
-            Ok(_) => return true,
-            Err(now) => old = now,
-        }
-    }
-    false
-}
-
-/// Takes one from a counter unless that would make it zero.
-pub(super) fn dec_not_one(count: &Atomic<i32>) -> bool {
-    let mut old = count.load(Relaxed);
-    while old != 1 {
-        match count.cmpxchg(old, old.wrapping_sub(1), Release) {
-            Ok(_) => return true,
-            Err(now) => old = now,
-        }
-    }
-    false
 }
 
 impl<T: DriverObject> Locked<'_, T> {
@@ -194,7 +167,9 @@ impl<T: DriverObject> Locked<'_, T> {
             return false;
         }
         self.release_pages();
-        self.evictions.add(1, Relaxed);
+        // Only here, with the reservation lock. It does not begin anew: zero means never.
+        let evictions = self.evictions.load(Relaxed);
+        self.evictions.store(evictions.saturating_add(1), Relaxed);
         true
     }
 
@@ -291,9 +266,9 @@ impl<T: DriverObject> Locked<'_, T> {
 
     /// Makes sure that the pages stay, for [`Pinned`], exporters and kernel mappings.
     pub(super) fn pin_pages(&self) -> Result {
-        if !inc_not_zero(&self.pins) {
+        if !self.pins.join() {
             self.populate()?;
-            self.pins.store(1, Relaxed);
+            self.pins.begin();
             self.update_state();
         }
         Ok(())
@@ -301,7 +276,7 @@ impl<T: DriverObject> Locked<'_, T> {
 
     /// Takes one pin back. The pages stay until somebody evicts them.
     pub(super) fn unpin_pages(&self) {
-        if self.pins.fetch_sub(1, Release) == 1 {
+        if self.pins.end() {
             self.update_state();
         }
     }
@@ -459,7 +434,7 @@ impl<T: DriverObject> Pinned<T> {
 
 impl<T: DriverObject> Drop for Pinned<T> {
     fn drop(&mut self) {
-        if self.obj.is_imported() || dec_not_one(&self.obj.pins) {
+        if self.obj.is_imported() || self.obj.pins.leave() {
             return;
         }
         self.obj.lock().unpin_pages();

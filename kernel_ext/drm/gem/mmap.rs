@@ -3,7 +3,6 @@
 //! CPU mappings of buffer objects: set up by `mmap()`, filled by page faults.
 
 use super::{
-    backing::{dec_not_one, inc_not_zero},
     object::{Locked, Object},
     DriverObject,
 };
@@ -17,10 +16,7 @@ use kernel::{
     error::{from_result, to_result},
     prelude::*,
     sizes::{SZ_2M, SZ_64K},
-    sync::{
-        aref::ARef,
-        atomic::{Relaxed, Release},
-    },
+    sync::aref::ARef,
 };
 
 /// Up to this size an object is brought in with the mmap lock held, as shmem does for its pages.
@@ -137,11 +133,11 @@ pub(super) unsafe extern "C" fn mmap_callback<T: DriverObject>(
         if unsafe { bindings::kx_vma_is_cow_mapping(vma) } {
             return Err(EINVAL);
         }
-        if !inc_not_zero(&this.cpu_maps) {
+        if !this.cpu_maps.join() {
             // Nobody expects EINTR of mmap(): it is made again when the signal was handled.
             let locked = this.lock_interruptible().map_err(|_| ERESTARTNOINTR)?;
-            if !inc_not_zero(&this.cpu_maps) {
-                this.cpu_maps.store(1, Relaxed);
+            if !this.cpu_maps.join() {
+                this.cpu_maps.begin();
                 locked.update_state();
             }
         }
@@ -169,7 +165,7 @@ unsafe fn object_of<'a, T: DriverObject>(vma: *mut bindings::vm_area_struct) -> 
 unsafe extern "C" fn open_callback<T: DriverObject>(vma: *mut bindings::vm_area_struct) {
     // SAFETY: The mm core calls this for a copy of a mapping of ours, which has counted already.
     unsafe {
-        object_of::<T>(vma).cpu_maps.add(1, Relaxed);
+        object_of::<T>(vma).cpu_maps.join_another();
         bindings::drm_gem_vm_open(vma);
     }
 }
@@ -182,9 +178,9 @@ unsafe extern "C" fn open_callback<T: DriverObject>(vma: *mut bindings::vm_area_
 unsafe extern "C" fn close_callback<T: DriverObject>(vma: *mut bindings::vm_area_struct) {
     // SAFETY: The mm core calls this once for every mapping of ours.
     let this = unsafe { object_of::<T>(vma) };
-    if !dec_not_one(&this.cpu_maps) {
+    if !this.cpu_maps.leave() {
         let locked = this.lock();
-        if this.cpu_maps.fetch_sub(1, Release) == 1 {
+        if this.cpu_maps.end() {
             locked.update_state();
         }
     }

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The buffer object: creation, handles, the reservation lock.
+//! The buffer object: creation, handles, its reservation lock.
 
 use super::{
-    super::{device::Device, driver::Driver, file::File, gpuvm::MappingsGuard},
+    super::{device::Device, file::File, gpuvm::MappingsGuard},
     backing::Backing,
     lru::Listed,
-    mmap, prime, DriverObject,
+    mmap, prime,
+    resv::{Resv, ResvObject},
+    users::Users,
+    DriverObject,
 };
 use crate::kernel_ext::{bindings, registry};
-use core::{cell::UnsafeCell, marker::PhantomData, mem::ManuallyDrop, ops::Deref, ptr::NonNull};
+use core::{cell::UnsafeCell, mem::ManuallyDrop, ops::Deref, ptr::NonNull};
 use kernel::{
     error::{from_err_ptr, to_result},
     prelude::*,
@@ -22,102 +25,6 @@ use kernel::{
 
 /// The driver that objects with data `T` belong to.
 pub(crate) type DriverOf<T> = <T as DriverObject>::Driver;
-
-/// A buffer object that lends its reservation lock to others, and nothing else.
-///
-/// Every GPU address space has one: its private buffer objects share the lock of it.
-///
-/// # Invariants
-///
-/// The object is initialised, and alive while its reference count is not zero. Who has a reference
-/// keeps the device as well, and longer, as the object does not.
-#[repr(transparent)]
-pub(in super::super) struct ResvObject(Opaque<bindings::drm_gem_object>);
-
-impl ResvObject {
-    /// Allocates an object for a device. Fails with `ENOMEM`.
-    ///
-    /// # Safety
-    ///
-    /// The caller keeps the device until after the last reference is gone.
-    pub(in super::super) unsafe fn new<D: Driver>(dev: &Device<D>) -> Result<ARef<Self>> {
-        // SAFETY: `dev` is a valid device.
-        let ptr = unsafe { bindings::drm_gpuvm_resv_object_alloc(dev.as_raw()) };
-        let ptr = NonNull::new(ptr).ok_or(ENOMEM)?;
-
-        // INVARIANT: The caller promises it.
-        // SAFETY: We own the reference that the allocation returned.
-        Ok(unsafe { ARef::from_raw(ptr.cast()) })
-    }
-
-    pub(in super::super) fn as_raw(&self) -> *mut bindings::drm_gem_object {
-        self.0.get()
-    }
-
-    /// The reservation lock.
-    fn resv(&self) -> *mut bindings::dma_resv {
-        // SAFETY: The object is valid; `resv` is set once, before the object is published.
-        unsafe { (*self.as_raw()).resv }
-    }
-
-    /// Takes the reservation lock; a signal ends the wait with `EINTR`.
-    pub(in super::super) fn lock_interruptible(&self) -> Result<ResvGuard<'_>> {
-        // SAFETY: The object is valid, and so is its reservation lock.
-        to_result(unsafe { bindings::kx_dma_resv_lock_interruptible(self.resv()) })?;
-        Ok(ResvGuard {
-            resv: self.resv(),
-            _obj: PhantomData,
-            _not_send: NotThreadSafe,
-        })
-    }
-}
-
-// SAFETY: The reference count of a GEM object is atomic; the object dies with it.
-unsafe impl AlwaysRefCounted for ResvObject {
-    fn inc_ref(&self) {
-        // SAFETY: A shared reference shows that the count is not zero.
-        unsafe { bindings::drm_gem_object_get(self.as_raw()) };
-    }
-
-    unsafe fn dec_ref(obj: NonNull<Self>) {
-        // SAFETY: The caller gives up a reference it owns.
-        unsafe { bindings::drm_gem_object_put(obj.cast().as_ptr()) };
-    }
-}
-
-// SAFETY: Nothing in a `ResvObject` belongs to a thread.
-unsafe impl Send for ResvObject {}
-// SAFETY: All that can be done with a shared one is counted or locked by the C side.
-unsafe impl Sync for ResvObject {}
-
-/// The reservation lock of a GPU address space, for objects that are to be private to it.
-///
-/// A driver gets no more of a [`ResvObject`]: it could keep a reference for longer than the device.
-pub(crate) struct Resv<'a, D: Driver> {
-    obj: &'a ARef<ResvObject>,
-    dev: &'a Device<D>,
-}
-
-impl<'a, D: Driver> Resv<'a, D> {
-    pub(in super::super) fn new(obj: &'a ARef<ResvObject>, dev: &'a Device<D>) -> Self {
-        Self { obj, dev }
-    }
-}
-
-/// A held reservation lock.
-#[must_use]
-pub(in super::super) struct ResvGuard<'a> {
-    resv: *mut bindings::dma_resv,
-    _obj: PhantomData<&'a ()>,
-    _not_send: NotThreadSafe,
-}
-
-impl Drop for ResvGuard<'_> {
-    fn drop(&mut self) {
-        // SAFETY: The guard holds the lock.
-        unsafe { bindings::kx_dma_resv_unlock(self.resv) };
-    }
-}
 
 /// A buffer object with the driver's data.
 ///
@@ -140,11 +47,11 @@ pub(crate) struct Object<T: DriverObject> {
     #[pin]
     pub(super) listed: Listed,
     /// How many need the pages to stay where they are.
-    pub(super) pins: Atomic<i32>,
+    pub(super) pins: Users,
     /// How many CPU mappings there are.
-    pub(super) cpu_maps: Atomic<i32>,
+    pub(super) cpu_maps: Users,
     /// How often the pages have been given up.
-    pub(super) evictions: Atomic<i32>,
+    pub(super) evictions: Atomic<u32>,
     /// Whether a dma-buf has been made of it.
     pub(super) exported: Atomic<bool>,
     /// Whether there is memory now, for those who look without the lock.
@@ -191,8 +98,8 @@ impl<T: DriverObject> Object<T> {
                 obj: Opaque::zeroed(),
                 backing: UnsafeCell::new(backing),
                 listed <- Listed::new(),
-                pins: Atomic::new(0),
-                cpu_maps: Atomic::new(0),
+                pins: Users::new(),
+                cpu_maps: Users::new(),
                 evictions: Atomic::new(0),
                 exported: Atomic::new(false),
                 resident: Atomic::new(false),
@@ -354,17 +261,17 @@ impl<T: DriverObject> Object<T> {
 
     /// How often the pages have been given up.
     pub(crate) fn evictions(&self) -> u32 {
-        self.evictions.load(Relaxed).unsigned_abs()
+        self.evictions.load(Relaxed)
     }
 
     /// Whether something needs the pages to stay where they are.
     pub(crate) fn is_pinned(&self) -> bool {
-        self.pins.load(Relaxed) != 0
+        self.pins.any()
     }
 
     /// Whether the CPU has the object mapped.
     pub(crate) fn is_cpu_mapped(&self) -> bool {
-        self.cpu_maps.load(Relaxed) != 0
+        self.cpu_maps.any()
     }
 
     /// Whether pages are there now; without the lock, for people to look at.
