@@ -79,7 +79,7 @@ impl drm::Driver for PanthorDriver {
         | driver::FEAT_SYNCOBJ
         | driver::FEAT_SYNCOBJ_TIMELINE;
 
-    const IOCTLS: &'static [ioctl::Entry] = ioctl::table! {
+    const IOCTLS: &'static [ioctl::Entry<Self>] = ioctl::table! {
         PanthorDriver, drm_panthor_ioctl_id_DRM_:
         (PANTHOR_DEV_QUERY, drm_panthor_dev_query, panthor_query::dev_query),
         (PANTHOR_VM_CREATE, drm_panthor_vm_create, panthor_mmu::ioctl::vm_create),

@@ -12,7 +12,7 @@
 mod demand;
 mod reserve;
 
-use super::bindings;
+use super::{bindings, dma_range::DmaRange};
 use core::{cell::Cell, ptr::NonNull};
 use kernel::{
     device::{self, Bound},
@@ -160,16 +160,16 @@ impl PageTable {
         unsafe { bindings::kx_io_pgtable_arm_s1_mair(self.ops.as_ptr()) }
     }
 
-    /// Maps `range` bytes of memory at `pa`, with blocks where both addresses allow it. Tables
-    /// come from `reserve`. On an error nothing of it stays mapped.
+    /// Maps memory, with blocks where both addresses allow it. Tables come from `reserve`. On an error
+    /// nothing of it stays mapped.
     pub(crate) fn map(
         &mut self,
         addr: u64,
-        pa: u64,
-        range: u64,
+        memory: DmaRange<'_>,
         prot: u32,
         reserve: &mut TableReserve,
     ) -> Result {
+        let (pa, range) = (memory.addr(), memory.len());
         let mut done = 0;
         while done < range {
             let (size, count) = chunk(addr + done | pa + done, range - done, addr + done);

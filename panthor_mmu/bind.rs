@@ -140,29 +140,26 @@ impl Vm {
         mapping: MapFlags,
     ) -> Result {
         let space = self.space();
-        let pinned = Pinned::new(bo)?;
-        let vm_bo = space.obtain_bo(&pinned)?;
+        let relation = space.relate(Pinned::new(bo)?)?;
         let ret = space.map(
             &MapRequest {
                 addr,
                 range,
                 offset,
                 mapping,
-                vm_bo: &vm_bo,
-                pinned: &pinned,
+                relation: &relation,
             },
             dev,
         );
-        drop(vm_bo);
         // The buffer may be evicted from now on, with the mapping just made.
-        drop(pinned);
+        drop(relation);
         space.clean_up();
         ret
     }
 
     /// Takes away what is mapped in a range. `ENOMEM`.
     fn unmap(&self, dev: &PanthorBound<'_>, addr: u64, range: u64) -> Result {
-        let ret = self.space().unmap(addr, range, Some(dev));
+        let ret = self.space().unmap(addr, range, dev);
         self.space().clean_up();
         ret
     }

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     kernel_ext::{
+        dma_range::DmaRange,
         drm::gpuvm::{DriverGpuVm, GpuVm, MapStep, Op, Part, RemapStep, Reserve},
         io_pgtable::{self, Demand, PageTable, TableReserve, BLOCK},
         swap,
@@ -206,10 +207,12 @@ fn transcfg(va_bits: u32, coherent: bool) -> u64 {
         | shared
 }
 
-/// Calls `f` with the address, the memory behind it and the number of bytes of each part of a
-/// mapping, in the order of addresses: of a part of a buffer, or of the dummy buffer again and
+/// Calls `f` with the address of each part of a mapping and the memory behind it, in the order of addresses: of a part of a buffer, or of the dummy buffer again and
 /// again. Stops at the first error.
-fn for_each_part(step: &MapStep<'_, Space>, mut f: impl FnMut(u64, u64, u64) -> Result) -> Result {
+fn for_each_part(
+    step: &MapStep<'_, Space>,
+    mut f: impl FnMut(u64, DmaRange<'_>) -> Result,
+) -> Result {
     let mut done = 0;
     while done < step.range {
         let addr = step.addr + done;
@@ -221,9 +224,9 @@ fn for_each_part(step: &MapStep<'_, Space>, mut f: impl FnMut(u64, u64, u64) -> 
             (step.offset + done, left)
         };
         let before = done;
-        for (pa, part) in step.segments.range(offset, len) {
-            f(step.addr + done, pa, part)?;
-            done += part;
+        for part in step.segments.range(offset, len) {
+            f(step.addr + done, part)?;
+            done += part.len();
         }
         // Less memory than the mapping needs would be a fault of ours; do not call it success.
         if done - before < len {
@@ -266,8 +269,8 @@ fn count_tables(
     step: &MapStep<'_, Space>,
     mut demand: Demand<impl Fn(u64) -> usize>,
 ) -> Result<usize> {
-    for_each_part(step, |addr, pa, len| {
-        demand.add(addr, pa, len);
+    for_each_part(step, |addr, part| {
+        demand.add(addr, part.addr(), part.len());
         Ok(())
     })?;
     Ok(demand.tables())
@@ -284,7 +287,7 @@ fn most_tables_of_sparse(step: &MapStep<'_, Space>) -> Result<usize> {
     if most > swap::ram_pages() {
         return Err(ENOMEM);
     }
-    let in_a_block = |(pa, len): (u64, u64)| pa % BLOCK == 0 && len >= SPARSE_PERIOD;
+    let in_a_block = |part: DmaRange<'_>| part.addr() % BLOCK == 0 && part.len() >= SPARSE_PERIOD;
     let mut period = step.segments.range(0, SPARSE_PERIOD);
     Ok(if period.next().is_some_and(in_a_block) {
         // Pages are needed at the ends only.
@@ -381,9 +384,9 @@ impl DriverGpuVm for Space {
         let table = op.state.live()?;
         let prot = step.mapping.prot();
         let mut end = step.addr;
-        for_each_part(step, |addr, pa, len| {
-            table.map(addr, pa, len, prot, op.reserve)?;
-            end = addr + len;
+        for_each_part(step, |addr, part| {
+            table.map(addr, part, prot, op.reserve)?;
+            end = addr + part.len();
             Ok(())
         })
         .inspect_err(|_| table.unmap(step.addr, end - step.addr, op.reserve))

@@ -72,7 +72,7 @@ pub(crate) trait Driver: Sized + Send + Sync + 'static {
     const FEATURES: u32;
 
     /// The ioctls in the order of their numbers, without gaps.
-    const IOCTLS: &'static [ioctl::Entry];
+    const IOCTLS: &'static [ioctl::Entry<Self>];
 
     /// The files in the device's debugfs directory.
     const DEBUGFS_FILES: &'static [debugfs::File<Self>] = &[];

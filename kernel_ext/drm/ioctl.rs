@@ -6,16 +6,21 @@
 
 use super::{Device, Driver, Enter, File};
 use crate::kernel_ext::{bindings, uaccess::Pod};
+use core::marker::PhantomData;
 use kernel::{ioctl::_IOWR, prelude::*, str::as_char_ptr_in_const_context};
 
-/// One entry of a driver's ioctl table, made by [`table!`].
+/// One entry of the ioctl table of the driver `D`, made by [`table!`].
+///
+/// # Invariants
+///
+/// The function takes devices and files of `D`.
 #[repr(transparent)]
-pub(crate) struct Entry(bindings::drm_ioctl_desc);
+pub(crate) struct Entry<D>(bindings::drm_ioctl_desc, PhantomData<fn(&D)>);
 
 // SAFETY: An entry is never changed, and its name is a static string.
-unsafe impl Sync for Entry {}
+unsafe impl<D> Sync for Entry<D> {}
 
-impl Entry {
+impl<D> Entry<D> {
     /// The index in the table for which this entry is meant.
     pub(super) const fn index(&self) -> u32 {
         (self.0.cmd & 0xff) - bindings::DRM_COMMAND_BASE
@@ -71,16 +76,20 @@ macro_rules! table {
 pub(crate) use table;
 
 /// Makes the entry of `I` for the ioctl table of `D`: read and write, allowed on render nodes.
-pub(crate) const fn entry<D: Driver, I: Ioctl<D>>() -> Entry {
-    Entry(bindings::drm_ioctl_desc {
-        cmd: _IOWR::<I::Args>(
-            bindings::DRM_IOCTL_BASE as u32,
-            bindings::DRM_COMMAND_BASE + I::NR,
-        ),
-        flags: bindings::drm_ioctl_flags_DRM_RENDER_ALLOW,
-        func: Some(callback::<D, I>),
-        name: as_char_ptr_in_const_context(I::NAME),
-    })
+pub(crate) const fn entry<D: Driver, I: Ioctl<D>>() -> Entry<D> {
+    // INVARIANT: It is the callback for `D`.
+    Entry(
+        bindings::drm_ioctl_desc {
+            cmd: _IOWR::<I::Args>(
+                bindings::DRM_IOCTL_BASE as u32,
+                bindings::DRM_COMMAND_BASE + I::NR,
+            ),
+            flags: bindings::drm_ioctl_flags_DRM_RENDER_ALLOW,
+            func: Some(callback::<D, I>),
+            name: as_char_ptr_in_const_context(I::NAME),
+        },
+        PhantomData,
+    )
 }
 
 /// # Safety
@@ -91,7 +100,8 @@ unsafe extern "C" fn callback<D: Driver, I: Ioctl<D>>(
     data: *mut c_void,
     raw_file: *mut bindings::drm_file,
 ) -> c_int {
-    // SAFETY: The DRM core passes the device of the file, which the driver `D` made.
+    // SAFETY: The DRM core passes the device of the file, which the driver `D` made, as the entry is
+    // in the table of no other.
     let dev = unsafe { Device::<D>::from_raw(raw_dev) };
     // SAFETY: The file was opened on this device and stays open during the call.
     let file = unsafe { File::<D>::from_raw(raw_file) };

@@ -54,7 +54,7 @@ mod tests {
             desc: c"Driver of a KUnit test",
         };
         const FEATURES: u32 = FEAT_RENDER | FEAT_GEM;
-        const IOCTLS: &'static [ioctl::Entry] = &[];
+        const IOCTLS: &'static [ioctl::Entry<Self>] = &[];
         const DEBUGFS_FILES: &'static [DebugfsFile<Self>] = &[];
 
         fn power_off(dev: &FakeDevice) {

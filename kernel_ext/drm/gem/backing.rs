@@ -6,7 +6,7 @@ use super::{
     object::{from_gem_ptr, Locked, Object},
     DriverObject,
 };
-use crate::kernel_ext::bindings;
+use crate::kernel_ext::{bindings, dma_range::DmaRange};
 use core::{marker::PhantomData, ptr::NonNull};
 use kernel::{
     prelude::*,
@@ -338,8 +338,8 @@ impl<T: DriverObject> Locked<'_, T> {
             return Ok(());
         };
         let mut left = SYNC_STEP;
-        for (addr, len) in segments.range(offset as u64, size as u64) {
-            let (mut addr, mut len) = (addr, len);
+        for range in segments.range(offset as u64, size as u64) {
+            let (mut addr, mut len) = (range.addr(), range.len());
             while len > 0 {
                 if left == 0 {
                     self.dev().may_go_on()?;
@@ -367,8 +367,8 @@ pub(crate) struct Segments<'a> {
 }
 
 impl<'a> Segments<'a> {
-    /// The DMA ranges `(address, bytes)` behind `size` bytes of the object from `offset` on.
-    pub(crate) fn range(self, offset: u64, size: u64) -> impl Iterator<Item = (u64, u64)> + 'a {
+    /// What is behind `size` bytes of the object from `offset` on.
+    pub(crate) fn range(self, offset: u64, size: u64) -> impl Iterator<Item = DmaRange<'a>> + 'a {
         // SAFETY: The table is valid for the lifetime of `self`.
         let (mut sg, mut left) = unsafe { ((*self.sgt.as_ptr()).sgl, (*self.sgt.as_ptr()).nents) };
         let mut skip = offset;
@@ -395,7 +395,9 @@ impl<'a> Segments<'a> {
                 let addr = addr + skip;
                 skip = 0;
                 size -= part;
-                return Some((addr, part));
+                // INVARIANT: The object keeps its memory, and the mapping of it, for so long.
+                // SAFETY: The range is inside of an entry of the table.
+                return Some(unsafe { DmaRange::new(addr, part) });
             }
             None
         })

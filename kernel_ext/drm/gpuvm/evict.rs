@@ -129,10 +129,11 @@ where
         self.zap_cpu_mappings();
         for vm in &vms {
             let mut owned = vm.owned.lock();
-            // Without a reference, which might be the last one when we give it up: the mappings
-            // hold one, and they stay while the operation lock is held. Nobody else has one that is
-            // not for a mapping, neither a VM_BIND, which would have pinned the object, nor
-            // `restore_object()`, which would have the reservation lock.
+            // No reference is taken, which might be the last one when we give it up. A relation in the
+            // list has references of its mappings, of a `Relation`, of `restore_object()`. The second
+            // has the object pinned for longer, and would be seen above, as the pin could not come
+            // since; the third holds the reservation lock, which we do. So it is the mappings that
+            // keep it, and they stay as long as we hold the operation lock.
             let Some(vm_bo) = with_relation(self, vm, Some) else {
                 continue;
             };

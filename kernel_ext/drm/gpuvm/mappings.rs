@@ -140,7 +140,7 @@ impl<'a, O: DriverObject> MappingsGuard<'a, O> {
         // SAFETY: As above. Whoever removes the last entry may do so at this moment.
         let empty = unsafe { (&raw const (*head).next).read_volatile() } == head;
         // Without the reservation lock nobody can become the first one who pins the object, and who
-        // adds to the list has pinned it before, see `GpuVm::obtain_bo()`. Imported ones need no pin.
+        // adds to the list has pinned it before, see `GpuVm::relate()`. Imported ones need no pin.
         let stable = empty && !obj.is_pinned() && obj.has_own_pages();
         if !stable {
             // SAFETY: The mutex is initialised with the object.

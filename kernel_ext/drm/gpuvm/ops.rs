@@ -5,10 +5,10 @@
 use super::{
     super::{
         device::Enter,
-        gem::{stable_segments, DriverObject, Object, Pinned},
+        gem::{stable_segments, DriverObject, Object},
     },
     mappings::ObjectOf,
-    vm::{GpuVm, VmBo},
+    vm::{GpuVm, Relation, VmBo},
     DriverGpuVm, MapStep, Op, Part, RemapStep, Reserve,
 };
 use crate::kernel_ext::bindings;
@@ -266,10 +266,8 @@ where
     pub(crate) offset: u64,
     /// The driver's data.
     pub(crate) mapping: T::Mapping,
-    /// The object's relation to the address space.
-    pub(crate) vm_bo: &'a VmBo<T>,
-    /// The object.
-    pub(crate) pinned: &'a Pinned<ObjectOf<T>>,
+    /// The object, related to the address space.
+    pub(crate) relation: &'a Relation<T>,
 }
 
 /// Looks at what the C side takes for granted: it would take an empty mapping for one that ends
@@ -287,9 +285,10 @@ impl<T: DriverGpuVm> GpuVm<T> {
     ///
     /// `bound` is a section of the device of the address space.
     pub(crate) fn map(&self, req: &MapRequest<'_, T>, bound: &Enter<'_, T::Driver>) -> Result {
+        let Relation { vm_bo, pinned } = req.relation;
         // SAFETY: The entry is valid, as `vm_bo` holds a reference.
-        let (vm, obj) = unsafe { ((*req.vm_bo.0.as_ptr()).vm, (*req.vm_bo.0.as_ptr()).obj) };
-        if vm != self.as_raw() || obj != req.pinned.object().as_raw() {
+        let (vm, obj) = unsafe { ((*vm_bo.0.as_ptr()).vm, (*vm_bo.0.as_ptr()).obj) };
+        if vm != self.as_raw() {
             return Err(EINVAL);
         }
         check_range(req.addr, req.range)?;
@@ -300,7 +299,7 @@ impl<T: DriverGpuVm> GpuVm<T> {
             offset: T::offset(req.mapping, req.addr, req.offset),
             mapping: req.mapping,
             // SAFETY: The device is there, and the object pinned.
-            segments: unsafe { stable_segments(req.pinned.object()) }.ok_or(ENODEV)?,
+            segments: unsafe { stable_segments(pinned.object()) }.ok_or(ENODEV)?,
         };
         let mut prealloc = Prealloc::new();
         let owned = self.lock_with(&mut prealloc, |state, prealloc| {
@@ -325,7 +324,7 @@ impl<T: DriverGpuVm> GpuVm<T> {
         self.run(
             owned,
             (req.addr, req.range),
-            Some((req.vm_bo, step)),
+            Some((vm_bo, step)),
             Some(bound),
             &mut prealloc,
             // SAFETY: The address space is valid, its operation lock is held, and `ctx` is what
@@ -336,16 +335,21 @@ impl<T: DriverGpuVm> GpuVm<T> {
 
     /// Takes all mappings out of a range. `EINVAL` for one that is empty or has no end.
     ///
-    /// Without `bound`, a section of the device of the address space, there must be no translations
-    /// any more.
-    pub(crate) fn unmap(
+    /// `bound` is a section of the device of the address space.
+    pub(crate) fn unmap(&self, addr: u64, range: u64, bound: &Enter<'_, T::Driver>) -> Result {
+        check_range(addr, range)?;
+        self.check_section(bound)?;
+        self.unmap_in(addr, range, Some(bound))
+    }
+
+    /// [`Self::unmap`]; without a section for a range that cuts no mapping only: the memory for what
+    /// would stay of it may be gone.
+    pub(super) fn unmap_in(
         &self,
         addr: u64,
         range: u64,
         bound: Option<&Enter<'_, T::Driver>>,
     ) -> Result {
-        check_range(addr, range)?;
-        bound.map_or(Ok(()), |bound| self.check_section(bound))?;
         let mut prealloc = Prealloc::new();
         let owned = self.lock_with(&mut prealloc, |state, prealloc| {
             Ok(self.demand_with_cuts(Demand::NOTHING, prealloc, state, addr, range))
@@ -500,8 +504,7 @@ struct Context<'a, T: DriverGpuVm> {
     vas: &'a mut [Option<KBox<Va<T>>>; 3],
     /// The mapping to make.
     map: Option<(&'a VmBo<T>, MapStep<'a, T>)>,
-    /// The device is there. Without it there are no translations, and objects lose their memory at
-    /// any time.
+    /// The device is there. Without it no mapping is cut, as objects lose their memory at any time.
     bound: Option<&'a Enter<'a, T::Driver>>,
     /// Mappings that are gone when the operation has ended.
     removed: &'a mut Removed<T>,
@@ -653,7 +656,8 @@ where
                 None => None,
             };
 
-            if !old.is_evicted() && ctx.bound.is_some() {
+            if !old.is_evicted() {
+                ctx.bound.ok_or(ENODEV)?;
                 let start = prev.map_or(old.addr(), |p| p.addr + p.range);
                 let end = next.map_or(old.addr() + old.range(), |p| p.addr);
                 // Not evicted, the operation lock is held and the device there: the memory stays.

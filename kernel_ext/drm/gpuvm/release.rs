@@ -22,12 +22,12 @@ where
         }
     }
 
-    /// Takes all mappings away. The hardware does not use the address space any more.
+    /// Takes all mappings away.
     pub(crate) fn unmap_all(&self) {
         // SAFETY: The address space is initialised; its range never changes.
         let range = unsafe { (*self.as_raw()).mm_range };
         // Nothing is cut, so that nothing is allocated.
-        if let Err(e) = self.unmap(0, range, None) {
+        if let Err(e) = self.unmap_in(0, range, None) {
             dev_err!(
                 self.dev().parent(),
                 "mappings of a VM cannot be removed: {:?}\n",

@@ -135,14 +135,12 @@ where
         }
     }
 
-    /// Returns what relates an object to this address space, made when it is not there yet. `EINVAL`
+    /// Relates an object to this address space, if it is not yet, for as long as it is pinned. `EINVAL`
     /// for one of another device, whose DMA addresses mean nothing here, and which may be unplugged
     /// by itself; `ENOMEM`, `EINTR`.
     ///
-    /// The object must be pinned: who holds the reservation lock of one that is not, and finds its
-    /// list of mappings empty, relies on that, and takes no lock to look at it. The caller calls
-    /// [`Self::clean_up`] some time later.
-    pub(crate) fn obtain_bo(&self, pinned: &Pinned<ObjectOf<T>>) -> Result<VmBo<T>> {
+    /// The caller calls [`Self::clean_up`] some time after the relation was dropped.
+    pub(crate) fn relate(&self, pinned: Pinned<ObjectOf<T>>) -> Result<Relation<T>> {
         let obj = pinned.object();
         if obj.dev().as_raw() != self.dev.as_raw() {
             return Err(EINVAL);
@@ -159,7 +157,8 @@ where
             // SAFETY: The reservation lock protects the list of external objects.
             unsafe { bindings::drm_gpuvm_bo_extobj_add(vm_bo.0.as_ptr()) };
         }
-        Ok(vm_bo)
+        // INVARIANT: `vm_bo` was made for both.
+        Ok(Relation { vm_bo, pinned })
     }
 
     /// Calls `f` with the reservation locks of the address space and of all objects mapped in it held.
@@ -372,12 +371,26 @@ where
     }
 }
 
-/// What relates an object to an address space it is, or will be, mapped in.
+/// The relation of an object to an address space, for mappings to be made.
+///
+/// It has the object pinned: who holds the reservation lock of one that is not knows that its
+/// relations are those which its mappings keep, and that there will be no others meanwhile.
+///
+/// # Invariants
+///
+/// `vm_bo` is one of the object that is pinned.
+pub(crate) struct Relation<T: DriverGpuVm> {
+    /// Goes before the pin.
+    pub(super) vm_bo: VmBo<T>,
+    pub(super) pinned: Pinned<ObjectOf<T>>,
+}
+
+/// A reference on what relates an object to an address space.
 ///
 /// # Invariants
 ///
 /// The pointer is valid, and comes with a reference.
-pub(crate) struct VmBo<T: DriverGpuVm>(pub(super) NonNull<bindings::drm_gpuvm_bo>, PhantomData<T>);
+pub(super) struct VmBo<T: DriverGpuVm>(pub(super) NonNull<bindings::drm_gpuvm_bo>, PhantomData<T>);
 
 // SAFETY: The reference may be given up by any thread.
 unsafe impl<T: DriverGpuVm> Send for VmBo<T> {}
