@@ -518,6 +518,16 @@ void kx_fs_reclaim_release(void)
 	fs_reclaim_release(GFP_KERNEL);
 }
 
+bool kx_dma_fence_begin_signalling(void)
+{
+	return dma_fence_begin_signalling();
+}
+
+void kx_dma_fence_end_signalling(bool cookie)
+{
+	dma_fence_end_signalling(cookie);
+}
+
 /*
  * What is allocated from it is charged to a cgroup, which then gets its place in a list. It is
  * there as long as there are lists: a cache for each device would have the name of another one's.

@@ -129,6 +129,8 @@ long kx_memcg_swap_pages(struct mem_cgroup *memcg);
 unsigned long kx_totalram_pages(void);
 void kx_fs_reclaim_acquire(void);
 void kx_fs_reclaim_release(void);
+bool kx_dma_fence_begin_signalling(void);
+void kx_dma_fence_end_signalling(bool cookie);
 
 /* Lists of objects by memory cgroup */
 int kx_lru_maker_get(void);

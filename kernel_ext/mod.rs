@@ -9,6 +9,7 @@
 pub(crate) mod bindings;
 pub(crate) mod clock;
 pub(crate) mod completion;
+pub(crate) mod dma_fence;
 pub(crate) mod dma_range;
 pub(crate) mod drm;
 pub(crate) mod io_pgtable;

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     kernel_ext::{
+        dma_fence::Signalling,
         dma_range::DmaRange,
         drm::gpuvm::{DriverGpuVm, GpuVm, MapStep, Op, Part, RemapStep, Reserve},
         io_pgtable::{self, Demand, PageTable, TableReserve, BLOCK},
@@ -113,13 +114,17 @@ impl Space {
             try_pin_init!(Self { seat, memattr }? Error),
         )?;
         if cfg!(CONFIG_PROVE_LOCKING) {
-            // The shrinker takes the operation lock, and under it those of the slots: let lockdep
-            // know before it happens.
-            swap::as_reclaim(|| {
+            // The shrinker takes the operation lock, and under it those of the slots; so does what
+            // fences wait for. Let lockdep know before it happens.
+            let take_all = || {
                 let guard = space.lock();
                 dev.mmu.slots.state(&space.seat);
                 drop(guard);
-            });
+            };
+            swap::as_reclaim(take_all);
+            let section = Signalling::begin();
+            take_all();
+            drop(section);
         }
         Ok(space)
     }
