@@ -74,6 +74,9 @@ pub fn answer(shared: &Shared, request: &Request) -> Result<String, String> {
         Request::Stream(n, va, len) => {
             shared.inspect(|gpu| super::stream::stream(gpu, *n, *va, *len))
         }
+        Request::Shader(n, va, len) => {
+            shared.inspect(|gpu| super::stream::shader(gpu, *n, *va, *len))
+        }
         Request::Exec(n, va) => shared.inspect(|gpu| {
             gpu.mmu
                 .access(&mut gpu.env, *n, *va, Kind::Execute)

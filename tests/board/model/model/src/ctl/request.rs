@@ -33,6 +33,8 @@ pub enum Request {
     Check(usize, u64, u64, u64),
     /// Print the instructions of a command stream, without effect.
     Stream(usize, u64, u64),
+    /// Print the instructions of a shader, without effect.
+    Shader(usize, u64, u64),
     /// Fetch an instruction.
     Exec(usize, u64),
     /// TLB entries of one or all address spaces.
@@ -148,10 +150,14 @@ impl Request {
                 Self::Check(space(n)?, word_address(va)?, words(len)?, number(seed)?)
             }
             ["exec", n, va] => Self::Exec(space(n)?, number(va)?),
-            ["stream", n, va, len] => {
+            [what @ ("stream" | "shader"), n, va, len] => {
                 words(len)?;
                 let len = length(len, super::stream::MAX_STREAM)?;
-                Self::Stream(space(n)?, word_address(va)?, len)
+                let (n, va) = (space(n)?, word_address(va)?);
+                match what {
+                    "stream" => Self::Stream(n, va, len),
+                    _ => Self::Shader(n, va, len),
+                }
             }
             ["tlb"] => Self::Tlb(None),
             ["tlb", n] => Self::Tlb(Some(space(n)?)),
@@ -226,6 +232,7 @@ mod tests {
             "stream 0 4 8",
             "stream 0 0 7",
             "stream 0 0 0x10008",
+            "shader 0 0 7",
             "hash 0 0 7",
             "fill 0 0 8",
             "violations please",

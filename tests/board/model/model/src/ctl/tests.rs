@@ -256,3 +256,19 @@ ok
     );
     assert_eq!(ask(&s, "violations"), "total 0\nok\n");
 }
+
+#[test]
+fn a_shader_as_text() {
+    let s = shared();
+    // MOV.i32 r0, r60 and NOP.end.
+    let code = "3c000000 00c09100 00000000 00c00078";
+    let line = format!("write 1 0x100000 {}", code.replace(' ', ""));
+    assert_eq!(ask(&s, &line), "ok\n");
+    let want = "\
+000000100000 0091c0000000003c MOV.i32 r0, r60
+000000100008 7800c00000000000 NOP.end\u{20}
+ok
+";
+    assert_eq!(ask(&s, "shader 1 0x100000 64"), want);
+    assert_eq!(ask(&s, "violations"), "total 0\nok\n");
+}
