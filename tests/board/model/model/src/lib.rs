@@ -27,5 +27,4 @@ pub mod shared;
 pub mod vfio;
 pub mod violations;
 
-#[cfg(test)]
-mod testing;
+pub mod testing;

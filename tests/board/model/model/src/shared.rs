@@ -62,11 +62,19 @@ impl Shared {
         result
     }
 
-    /// For the control socket, which can wait.
-    pub fn inspect<R>(&self, f: impl FnOnce(&mut Gpu) -> R) -> R {
-        while self.urgent.load(Ordering::Relaxed) != 0 {
+    /// Lets register accesses go first, but not for ever.
+    fn give_way(&self) {
+        for _ in 0..100 {
+            if self.urgent.load(Ordering::Relaxed) == 0 {
+                return;
+            }
             std::thread::yield_now();
         }
+    }
+
+    /// For the control socket and for threads that run streams, which can wait.
+    pub fn inspect<R>(&self, f: impl FnOnce(&mut Gpu) -> R) -> R {
+        self.give_way();
         let mut gpu = self.lock();
         gpu.advance();
         let result = f(&mut gpu);
@@ -107,9 +115,7 @@ impl Shared {
                 Ok((mut work, scene)) => {
                     drop(gpu);
                     let outcome = runner.run(self, scene, &mut work);
-                    while self.urgent.load(Ordering::Relaxed) != 0 {
-                        std::thread::yield_now();
-                    }
+                    self.give_way();
                     gpu = self.lock();
                     exec::put_back(&mut gpu, work, outcome);
                     self.settle(&mut gpu);

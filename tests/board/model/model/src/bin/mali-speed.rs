@@ -4,7 +4,7 @@
 
 #![forbid(unsafe_code)]
 
-use mali_model::{cs, shader};
+use mali_model::{cs, exec, shader};
 use std::time::Duration;
 
 fn main() {
@@ -25,4 +25,16 @@ fn main() {
             speed.what
         );
     }
+    let speed = exec::speed::measure(time);
+    println!(
+        "register read: {:.0} ns on an idle board, {:.0} ns while a stream runs ({:.2} times); the stream: {:.1} M instructions a second",
+        speed.read_idle,
+        speed.read_busy,
+        speed.read_busy / speed.read_idle,
+        speed.rate / 1e6
+    );
+    println!(
+        "idle board with a group in its slot: {:.2} % of a processor",
+        100.0 * speed.idle_load
+    );
 }

@@ -4,6 +4,7 @@
 
 pub mod cache;
 mod memory;
+pub mod speed;
 
 use crate::clock::{ticks, Clock, Dice, Timing};
 use crate::counters::Counter;
