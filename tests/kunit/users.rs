@@ -31,6 +31,7 @@ mod tests {
         let users = Users::full();
         let warnings = count_warnings(|| {
             assert!(users.join());
+            assert!(users.any());
             users.join_another();
             assert!(users.join());
         });
