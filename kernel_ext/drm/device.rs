@@ -115,7 +115,7 @@ impl<T: Driver> Device<T> {
         if unsafe { bindings::drm_dev_enter(self.as_raw(), &mut idx) } {
             // INVARIANT: `drm_dev_enter()` was successful and gave us `idx`.
             Some(Enter {
-                idx,
+                why: Why::Registered(idx),
                 dev: self,
                 _not_send: NotThreadSafe,
             })
@@ -176,15 +176,24 @@ unsafe impl<T: Driver> AlwaysRefCounted for Device<T> {
     }
 }
 
-/// A section in which a device is registered, see [`Device::enter()`]: the proof that its bus device
-/// is bound.
+/// Why the bus device of a device is bound.
+enum Why {
+    /// The device is registered. The number comes from `drm_dev_enter()`.
+    Registered(c_int),
+    /// Somebody has the bus device, and knows that it is bound.
+    Probe,
+}
+
+/// A section in which the bus device of a device is bound, see [`Device::enter()`] and
+/// [`UnregisteredDevice::enter()`].
 ///
 /// # Invariants
 ///
-/// `idx` comes from a successful `drm_dev_enter()` of this thread for `dev`.
+/// `why` is either of a successful `drm_dev_enter()` of this thread for `dev`, or the bus device of
+/// `dev` is bound during `'a`.
 #[must_use = "the section ends when this is dropped"]
 pub(crate) struct Enter<'a, T: Driver> {
-    idx: c_int,
+    why: Why,
     dev: &'a Device<T>,
     _not_send: NotThreadSafe,
 }
@@ -192,9 +201,10 @@ pub(crate) struct Enter<'a, T: Driver> {
 impl<T: Driver> Enter<'_, T> {
     /// The bus device.
     pub(crate) fn parent(&self) -> &device::Device<device::Bound> {
-        // SAFETY: The flag that lets nobody in is set from the start until `Registration::new()`,
-        // which its probe calls, and again when that fails or the registration ends: both wait for
-        // the end of the section, which this does not outlive, and come before the unbind.
+        // SAFETY: By the type invariants, if nobody was let in. The flag that lets nobody in is set
+        // from the start until `Registration::add()`, which its probe calls, and again when that
+        // fails or the registration ends: both wait for the end of the section, which this does not
+        // outlive, and come before the unbind.
         unsafe { self.dev.parent().as_bound() }
     }
 }
@@ -209,8 +219,10 @@ impl<T: Driver> Deref for Enter<'_, T> {
 
 impl<T: Driver> Drop for Enter<'_, T> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants.
-        unsafe { bindings::drm_dev_exit(self.idx) };
+        if let Why::Registered(idx) = self.why {
+            // SAFETY: By the type invariants.
+            unsafe { bindings::drm_dev_exit(idx) };
+        }
     }
 }
 
@@ -344,6 +356,23 @@ impl<T: Driver> UnregisteredDevice<T> {
     /// The device; it may be referred to by the driver's own objects before it is registered.
     pub(crate) fn device(&self) -> &ARef<Device<T>> {
         &self.dev
+    }
+
+    /// The same as [`Device::enter()`] for the probe of `parent`, which must be the bus device:
+    /// `EINVAL`.
+    pub(crate) fn enter<'a>(
+        &'a self,
+        parent: &'a device::Device<device::Bound>,
+    ) -> Result<Enter<'a, T>> {
+        if !ptr::eq::<device::Device>(&**parent, self.dev.parent()) {
+            return Err(EINVAL);
+        }
+        // INVARIANT: `parent` is bound during `'a`.
+        Ok(Enter {
+            why: Why::Probe,
+            dev: &self.dev,
+            _not_send: NotThreadSafe,
+        })
     }
 
     /// Lets others enter, for the registration: to be called right before `drm_dev_register()`, which

@@ -9,6 +9,7 @@
 //! C header: [`include/drm/drm_gem.h`](srctree/include/drm/drm_gem.h)
 
 mod backing;
+mod kmap;
 mod lru;
 mod mmap;
 mod object;
@@ -31,6 +32,7 @@ use kernel::{
 pub(in crate::kernel_ext) use self::backing::stable_segments;
 pub(crate) use self::{
     backing::{Pinned, Segments},
+    kmap::KernelMapping,
     lru::{Busy, Lru},
     object::{Locked, Object},
     prime::DmaBufOps,

@@ -3,7 +3,8 @@
 //! The memory of a buffer object: pages, their DMA mapping, pins, eviction.
 
 use super::{
-    object::{from_gem_ptr, Guard, Locked, Object},
+    super::device::Enter,
+    object::{from_gem_ptr, DriverOf, Guard, Locked, Object},
     DriverObject,
 };
 use crate::kernel_ext::{bindings, dma_range::DmaRange};
@@ -176,12 +177,22 @@ impl<T: DriverObject> Locked<'_, T> {
     /// Brings the pages in and makes them visible to the device. Errors as [`Self::populate`].
     pub(crate) fn dma_map(&self) -> Result {
         self.populate()?;
+        if !matches!(self.backing(), Backing::Pages(_)) {
+            return Ok(());
+        }
+        // A kernel mapping of an exported buffer may be asked for when the device is gone.
+        let bound = self.dev().enter().ok_or(ENODEV)?;
+        self.dma_map_in(&bound)
+    }
+
+    /// [`Self::dma_map`] in a section of the object's device; `EINVAL` in another one.
+    pub(crate) fn dma_map_in(&self, bound: &Enter<'_, DriverOf<T>>) -> Result {
+        if bound.as_raw() != self.dev().as_raw() {
+            return Err(EINVAL);
+        }
+        self.populate()?;
         if let Backing::Pages(pages) = self.backing() {
-            // A kernel mapping of an exported buffer may be asked for when the device is gone.
-            let Some(_enter) = self.dev().enter() else {
-                return Err(ENODEV);
-            };
-            // SAFETY: `pages` are all pages of the object. The device is bound in this section.
+            // SAFETY: `pages` are all pages of the object. The bus device is bound in this section.
             let sgt = from_gem_ptr(unsafe {
                 bindings::kx_drm_gem_map_pages(self.as_raw(), pages.as_ptr())
             })?;
@@ -492,11 +503,25 @@ impl<T: DriverObject> Pinned<T> {
     /// Brings an object's pages in and pins them. Takes the reservation lock; a signal ends the
     /// wait with `EINTR`. Other errors as [`Locked::populate`].
     pub(crate) fn new(obj: ARef<Object<T>>) -> Result<Self> {
+        Self::map_with(obj, |locked| locked.dma_map())
+    }
+
+    /// The same, in a section of the object's device, which need not be registered.
+    pub(crate) fn new_in(obj: ARef<Object<T>>, bound: &Enter<'_, DriverOf<T>>) -> Result<Self> {
+        Self::map_with(obj, |locked| locked.dma_map_in(bound))
+    }
+
+    // Part of each VM_BIND.
+    #[inline(always)]
+    fn map_with(
+        obj: ARef<Object<T>>,
+        dma_map: impl FnOnce(&Locked<'_, T>) -> Result,
+    ) -> Result<Self> {
         {
             let locked = obj.lock_resident()?;
             if !obj.is_imported() {
                 locked.pin_pages()?;
-                if let Err(e) = locked.dma_map() {
+                if let Err(e) = dma_map(&locked) {
                     locked.unpin_pages();
                     return Err(e);
                 }
