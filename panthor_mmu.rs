@@ -11,6 +11,7 @@ mod bind;
 mod debugfs;
 pub(crate) mod fault;
 pub(crate) mod ioctl;
+mod mcu;
 pub(crate) mod memattr;
 pub(crate) mod pool;
 pub(crate) mod prot;
@@ -28,6 +29,7 @@ pub(crate) use self::resident::{set_resident, show_resident};
 use self::slots::AsSlots;
 pub(crate) use self::{
     debugfs::gpuvas,
+    mcu::McuVm,
     pool::VmPool,
     space::{Space, VmSpace},
     vm::Vm,

@@ -31,6 +31,12 @@ impl MapFlags {
         Ok(Self(flags))
     }
 
+    /// The flags of a mapping of the driver's own.
+    pub(crate) fn for_kernel(readonly: bool, noexec: bool, uncached: bool) -> Self {
+        let flag = |set: bool, flag| if set { flag } else { 0 };
+        Self(flag(readonly, READONLY) | flag(noexec, NOEXEC) | flag(uncached, UNCACHED))
+    }
+
     /// Whether the mapping repeats the dummy buffer.
     pub(crate) fn is_sparse(self) -> bool {
         self.0 & SPARSE != 0

@@ -17,8 +17,10 @@ pub(crate) trait Occupant: Clone {
 
 /// State of a slot.
 enum Slot<T> {
-    /// The hardware does not have it, or it is kept for the microcontroller.
-    Unusable,
+    /// The hardware does not have it.
+    Absent,
+    /// It is kept for the microcontroller, which is not there.
+    Reserved,
     /// Nobody sits there.
     Free,
     /// Nobody uses it, but its occupant may stay until another wants the slot.
@@ -43,9 +45,18 @@ enum Slot<T> {
 }
 
 impl<T> Slot<T> {
+    /// The slot of this number, which the hardware has, without an occupant.
+    fn empty(index: usize) -> Self {
+        if index == MCU_SLOT {
+            Slot::Reserved
+        } else {
+            Slot::Free
+        }
+    }
+
     fn occupant(&self) -> Option<&T> {
         match self {
-            Slot::Unusable | Slot::Free => None,
+            Slot::Absent | Slot::Reserved | Slot::Free => None,
             Slot::Idle { who, .. } | Slot::Active { who, .. } | Slot::Lost { who } => Some(who),
         }
     }
@@ -88,10 +99,10 @@ impl<T: Occupant> SlotTable<T> {
     pub(crate) fn new(present: u32) -> Self {
         Self {
             slots: core::array::from_fn(|i| {
-                if i != MCU_SLOT && present.checked_shr(i as u32).unwrap_or(0) & 1 != 0 {
-                    Slot::Free
+                if present.checked_shr(i as u32).unwrap_or(0) & 1 != 0 {
+                    Slot::empty(i)
                 } else {
-                    Slot::Unusable
+                    Slot::Absent
                 }
             }),
             clock: 0,
@@ -153,9 +164,23 @@ impl<T: Occupant> SlotTable<T> {
                 Slot::Active { .. } => Acquired::Shared,
                 Slot::Idle { who: other, .. } if other.is(who) => Acquired::Resumed,
                 Slot::Idle { who: other, .. } => Acquired::Evicted(other),
-                Slot::Free | Slot::Unusable | Slot::Lost { .. } => Acquired::Taken,
+                Slot::Absent | Slot::Reserved | Slot::Free | Slot::Lost { .. } => Acquired::Taken,
             },
         ))
+    }
+
+    /// Gives the slot of the microcontroller to `who`, as its only user. `EBUSY` when somebody has it.
+    pub(crate) fn acquire_mcu(&mut self, who: &T) -> Result<usize> {
+        match self.slots.get_mut(MCU_SLOT) {
+            Some(slot @ Slot::Reserved) => {
+                *slot = Slot::Active {
+                    who: who.clone(),
+                    users: 1,
+                };
+                Ok(MCU_SLOT)
+            }
+            _ => Err(EBUSY),
+        }
     }
 
     /// `who` has one user less; without any it becomes idle.
@@ -181,7 +206,7 @@ impl<T: Occupant> SlotTable<T> {
     pub(crate) fn remove(&mut self, who: &T) -> Option<usize> {
         let index = self.position(who)?;
 
-        *self.slots.get_mut(index)? = Slot::Free;
+        *self.slots.get_mut(index)? = Slot::empty(index);
         Some(index)
     }
 
@@ -193,13 +218,13 @@ impl<T: Occupant> SlotTable<T> {
     }
 
     /// Makes the occupant of a slot leave it.
-    pub(crate) fn vacate(&mut self, slot: usize) -> Option<T> {
-        let slot = self.slots.get_mut(slot)?;
+    pub(crate) fn vacate(&mut self, index: usize) -> Option<T> {
+        let slot = self.slots.get_mut(index)?;
 
         slot.occupant()?;
-        match core::mem::replace(slot, Slot::Free) {
+        match core::mem::replace(slot, Slot::empty(index)) {
             Slot::Idle { who, .. } | Slot::Active { who, .. } | Slot::Lost { who } => Some(who),
-            Slot::Free | Slot::Unusable => None,
+            Slot::Absent | Slot::Reserved | Slot::Free => None,
         }
     }
 

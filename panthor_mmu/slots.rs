@@ -238,6 +238,25 @@ impl AsSlots {
         Ok(slot as u32)
     }
 
+    /// Gives the microcontroller's slot to its address space, and lets the hardware use that. It
+    /// stays there until [`Self::suspend()`]. The caller holds its operation lock. `EBUSY` when it is
+    /// there already; `EIO` and `ENODEV` as [`Self::activate()`].
+    pub(crate) fn activate_mcu(&self, seat: &Arc<Seat>, cfg: &AsConfig) -> Result {
+        let mut table = self.table.lock();
+
+        if table.closed {
+            return Err(ENODEV);
+        }
+        let slot = table.seats.acquire_mcu(seat)?;
+        seat.seated.store(true, Relaxed);
+        if let Err(err) = self.enable(slot, cfg, seat.state.access(&table).locked) {
+            // How much of it the hardware has taken over is not known.
+            let _ = self.take_slot(&mut table, seat);
+            return Err(err);
+        }
+        Ok(())
+    }
+
     /// Undoes one [`Self::activate()`]. The address space stays in its slot, idle, when it was the
     /// last one.
     pub(crate) fn deactivate(&self, seat: &Arc<Seat>) {

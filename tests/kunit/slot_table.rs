@@ -45,6 +45,28 @@ mod tests {
     }
 
     #[test]
+    fn the_slot_of_the_mcu_is_for_nobody_else() -> Result {
+        let mut table = table();
+
+        assert_eq!(table.acquire_mcu(&7)?, 0);
+        assert_eq!(table.state(&7), SeatState::Active(0, 1));
+        assert_eq!(table.acquire_mcu(&8), Err(EBUSY));
+        for who in 1..8 {
+            acquire(&mut table, who + 100)?;
+        }
+        assert_eq!(acquire(&mut table, 108), Err(EBUSY));
+        // Without an occupant it is not free either.
+        assert_eq!(table.vacate(0), Some(7));
+        assert_eq!(acquire(&mut table, 108), Err(EBUSY));
+        assert_eq!(table.acquire_mcu(&9)?, 0);
+        assert_eq!(table.remove(&9), Some(0));
+        assert_eq!(acquire(&mut table, 108), Err(EBUSY));
+        // A GPU without it has no microcontroller.
+        assert_eq!(SlotTable::new(0b10).acquire_mcu(&1), Err(EBUSY));
+        Ok(())
+    }
+
+    #[test]
     fn slots_that_are_not_present_are_not_used() -> Result {
         let mut table = SlotTable::new(0b1_0010_0001);
 
