@@ -87,6 +87,12 @@ impl GpuInfo {
         self.0.selected_coherency != uapi::drm_panthor_gpu_coherency_DRM_PANTHOR_GPU_COHERENCY_NONE
     }
 
+    /// Major and minor number of the architecture.
+    pub(crate) fn arch(&self) -> (u32, u32) {
+        let id = GPU_ID::from(self.0.gpu_id);
+        (id.arch_major().get(), id.arch_minor().get())
+    }
+
     /// Bits of a GPU virtual address.
     pub(crate) fn va_bits(&self) -> u32 {
         MMU_FEATURES::from(self.0.mmu_features).va_bits().get()
@@ -241,9 +247,15 @@ impl Gpu {
         self.power_on_l2()
     }
 
-    /// Powers the L2 cache down, with a reset if it must be, and stops listening.
-    pub(crate) fn suspend(&self) -> Result {
-        let powered_off = self.power_off_l2().or_else(|_| self.soft_reset());
+    /// Powers the L2 cache down, with a reset if it must be, and stops listening. `flushed` says that
+    /// nothing is in it: else there is a reset.
+    pub(crate) fn suspend(&self, flushed: bool) -> Result {
+        let powered_off = if flushed {
+            self.power_off_l2().or_else(|_| self.soft_reset())
+        } else {
+            // One that does not end is left to clocks and supplies: nothing may be touched in it.
+            self.soft_reset()
+        };
 
         self.irq.suspend()?;
         powered_off
