@@ -119,7 +119,7 @@ impl PanthorPlatformDriver {
             GFP_KERNEL,
         )?;
 
-        let fw = Arc::pin_init(Fw::new(regs.clone()), GFP_KERNEL)?;
+        let fw = Arc::pin_init(Fw::new(dev.into(), regs.clone()), GFP_KERNEL)?;
 
         // Before there is a device: interrupts are there until it is switched off.
         panthor_irq::request(pdev, c"gpu", c"panthor-gpu", gpu.clone())?;
@@ -144,6 +144,7 @@ impl PanthorPlatformDriver {
         let data = unregistered.device().clone();
         data.gpu.resume()?;
         data.mmu.slots.resume()?;
+        data.fw.start(&unregistered.enter(dev)?)?;
 
         // User space comes last. It goes first: writes to attributes that wait for something end
         // when there is no device any more.
@@ -157,9 +158,11 @@ impl PanthorData {
     pub(crate) fn switch_off(&self) {
         // It may not answer any more. With its L2 cache off, or after a reset, the GPU does not
         // write to memory; clocks and supplies go next in any case.
-        let _ = self.mmu.slots.suspend();
-        let _ = self.gpu.suspend();
+        self.fw.stop();
+        let flushed = self.mmu.slots.suspend().is_ok();
+        let _ = self.gpu.suspend(flushed);
         self.mmu.slots.powered_off();
+        self.fw.unload();
     }
 }
 

@@ -40,6 +40,14 @@ kernel::module_platform_driver! {
     authors: ["panthor in Rust developers"],
     description: "DRM driver for Arm Mali CSF GPUs",
     license: "Dual MIT/GPL",
+    firmware: [
+        "arm/mali/arch10.8/mali_csffw.bin",
+        "arm/mali/arch10.10/mali_csffw.bin",
+        "arm/mali/arch10.12/mali_csffw.bin",
+        "arm/mali/arch11.8/mali_csffw.bin",
+        "arm/mali/arch12.8/mali_csffw.bin",
+        "arm/mali/arch13.8/mali_csffw.bin",
+    ],
     imports_ns: ["DMA_BUF"],
     params: {
         transparent_hugepage: bool {

@@ -9,6 +9,7 @@ use crate::{
         uaccess::{read_struct, write_struct, Versioned},
         uapi,
     },
+    panthor_fw::layout::UNPRESERVED_REGISTERS,
     panthor_sched::allowed_priorities,
     PanthorDevice, PanthorDrmFile,
 };
@@ -29,8 +30,7 @@ pub(crate) fn dev_query(
             answer(args, |_| Ok(*dev.info.uapi()))
         }
         uapi::drm_panthor_dev_query_type_DRM_PANTHOR_DEV_QUERY_CSIF_INFO => {
-            // The firmware knows, and there is none yet.
-            answer::<uapi::drm_panthor_csif_info>(args, |_| Err(EOPNOTSUPP))
+            answer(args, |_| csif_info(dev))
         }
         uapi::drm_panthor_dev_query_type_DRM_PANTHOR_DEV_QUERY_TIMESTAMP_INFO => {
             answer(args, |args| {
@@ -70,6 +70,19 @@ fn answer<T: Versioned>(
 
     let value = value(args)?;
     write_struct(args.pointer, args.size, &value)
+}
+
+/// What the firmware has.
+fn csif_info(dev: &PanthorDevice) -> Result<uapi::drm_panthor_csif_info> {
+    let layout = dev.fw.layout()?;
+    Ok(uapi::drm_panthor_csif_info {
+        csg_slot_count: layout.groups,
+        cs_slot_count: layout.streams,
+        cs_reg_count: layout.stream_features.registers(),
+        scoreboard_slot_count: layout.stream_features.scoreboards(),
+        unpreserved_cs_reg_count: UNPRESERVED_REGISTERS,
+        pad: 0,
+    })
 }
 
 /// The CPU's clock that is to be read with those of the GPU.

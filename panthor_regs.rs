@@ -207,7 +207,33 @@ fn array_offset<R: RegisterArray>(index: usize) -> Result<usize> {
 
 /// MCU_CONTROL: the microcontroller.
 pub(crate) mod mcu_control {
-    use kernel::register;
+    use kernel::{register, time::Delta};
+
+    /// `MCU_CONTROL`: be off.
+    pub(crate) const MCU_DISABLE: u32 = 0;
+    /// `MCU_CONTROL`: start when it is needed.
+    pub(crate) const MCU_AUTO: u32 = 2;
+    /// `MCU_STATUS`: off.
+    pub(crate) const MCU_DISABLED: u32 = 0;
+    /// `MCU_STATUS`: halted.
+    pub(crate) const MCU_HALTED: u32 = 2;
+
+    /// Longest time to halt.
+    pub(crate) const HALT_TIMEOUT: Delta = Delta::from_secs(1);
+    /// Longest time to be off.
+    pub(crate) const DISABLE_TIMEOUT: Delta = Delta::from_millis(100);
+    /// Time between two looks at the status.
+    pub(crate) const STATUS_POLL: Delta = Delta::from_micros(10);
+
+    /// The name of a value of `MCU_STATUS`.
+    pub(crate) fn mcu_status_name(state: u32) -> &'static str {
+        match state {
+            0 => "disabled",
+            1 => "enabled",
+            2 => "halted",
+            _ => "fatal error",
+        }
+    }
 
     register! {
         /// What the microcontroller is to do: 0 be off, 1 be on, 2 start when it is needed.

@@ -74,3 +74,9 @@ pub(crate) mod gpu_irq {
     /// The interrupts the driver listens to.
     pub(crate) const ENABLED: u32 = FAULT | PROTM_FAULT | RESET_COMPLETED | CLEAN_CACHES_COMPLETED;
 }
+
+/// Bit of the JOB interrupt block: the global interface of the firmware. The others are those of the
+/// group slots.
+pub(crate) const JOB_GLOBAL: u32 = 1 << 31;
+/// All bits of the JOB interrupt block.
+pub(crate) const JOB_ALL: u32 = u32::MAX;

@@ -110,6 +110,12 @@ impl Gems {
         })
     }
 
+    /// Bytes resident that are not the driver's own: firmware has some all the time.
+    pub fn resident_of_users(&self) -> u64 {
+        let users = self.bos.iter().filter(|b| b.usage & 1 == 0);
+        users.map(|b| b.resident).sum()
+    }
+
     /// The BO with a label; it must be the only one.
     pub fn by_label(&self, label: &str) -> Res<&Gem> {
         let v: Vec<&Gem> = self.bos.iter().filter(|b| b.label == label).collect();

@@ -91,7 +91,7 @@ impl Board {
     fn works(mut self, may: &str) -> Res {
         self.over = true;
         self.sw = VmResident::need()?;
-        eq!(Gems::read()?.resident, 0);
+        eq!(Gems::read()?.resident_of_users(), 0);
         // It works: the GPU sees what the CPU wrote, before and after it was away.
         let mut c = Target::new(&mut self, 4)?;
         c.gpu(&mut self)?;
@@ -229,7 +229,7 @@ fn commands_hang() -> Res {
     b.model.check(t.slot, Target::va(7), SIZE, 4711)?;
     b.model.check(t.slot, Target::va(MANY - 1), SIZE, MANY)?;
     eq!(t.gem(7)?.resident, SIZE);
-    eq!(Gems::read()?.resident, MANY * SIZE);
+    eq!(Gems::read()?.resident_of_users(), MANY * SIZE);
     b.over_for_all("l2-off-dirty")
 }
 
@@ -246,7 +246,7 @@ fn flushes_hang() -> Res {
         .is_none());
     t.child.call("vmdel 1")?;
     t.child.end()?;
-    eq!(Gems::read()?.resident, MANY * SIZE);
+    eq!(Gems::read()?.resident_of_users(), MANY * SIZE);
     b.over_for_all("")
 }
 
@@ -259,7 +259,7 @@ fn everything_hangs() -> Res {
     }
     t.refused_twice()?;
     t.child.kill()?;
-    eq!(Gems::read()?.resident, MANY * SIZE);
+    eq!(Gems::read()?.resident_of_users(), MANY * SIZE);
     b.over_for_all("")
 }
 
@@ -302,7 +302,7 @@ fn unmap_finds_it() -> Res {
             eq!(t.gem(i)?.resident, SIZE);
         }
         t.child.end()?;
-        eq!(Gems::read()?.resident, 8 * SIZE);
+        eq!(Gems::read()?.resident_of_users(), 8 * SIZE);
         b.over_for_all("")?;
     }
     Ok(())
@@ -382,7 +382,7 @@ fn once() -> Res {
     // Others are not concerned.
     Target::new(&mut b, 2)?.gpu(&mut b)?;
     t.child.end()?;
-    eq!(Gems::read()?.resident, 0);
+    eq!(Gems::read()?.resident_of_users(), 0);
     b.over("")
 }
 

@@ -23,19 +23,10 @@ fn query(d: &Dev, kind: u32, size: u32, pointer: u64) -> (sys::Result<()>, DevQu
     (d.call(&mut q), q)
 }
 
-/// Our driver has CSIF_INFO only once it has firmware.
-fn csif_missing(kind: u32) -> bool {
-    kind == QUERY_CSIF_INFO && ktap::driver() == ktap::Driver::Rust
-}
-
 fn sizes() -> Res {
     let d = ok!(Dev::open());
     for (kind, full, _) in TYPES {
         let (r, q) = query(&d, kind, 0, 0);
-        if csif_missing(kind) && r.is_err() {
-            note!("CSIF_INFO comes with the firmware");
-            continue;
-        }
         check!(r.is_ok(), "type {kind}: {r:?}");
         check!(q.size == full, "type {kind}: size {}, want {full}", q.size);
         // Whatever size was passed in.
@@ -89,9 +80,6 @@ fn csif_info() -> Res {
     let d = ok!(Dev::open());
     let mut c = [0u32; 6];
     let r = d.query(QUERY_CSIF_INFO, &mut c);
-    if csif_missing(QUERY_CSIF_INFO) && r.is_err() {
-        skip!("CSIF_INFO comes with the firmware");
-    }
     ok!(r);
     check!(c[0] > 0 && c[0] <= 31, "group slots {}", c[0]);
     check!(c[1] > 0 && c[1] <= 32, "stream slots {}", c[1]);
@@ -256,9 +244,6 @@ fn too_short() -> Res {
     let d = ok!(Dev::open());
     let mut b = [0u8; 256];
     for (kind, _, min) in TYPES {
-        if csif_missing(kind) {
-            continue;
-        }
         for size in [0, 1, min - 1] {
             let r = query(&d, kind, size, b.as_mut_ptr() as u64).0;
             check!(r == Err(EINVAL), "type {kind}, size {size}: {r:?}");
@@ -300,7 +285,7 @@ fn prefix() -> Res {
 fn longer() -> Res {
     let d = ok!(Dev::open());
     for (kind, full, _) in TYPES {
-        if kind == QUERY_TIMESTAMP_INFO || csif_missing(kind) {
+        if kind == QUERY_TIMESTAMP_INFO {
             continue;
         }
         let mut b = [0xa5u8; 256];
@@ -324,9 +309,6 @@ fn bad_pointer() -> Res {
     let page = page_size();
     let d = ok!(Dev::open());
     for (kind, full, _) in TYPES {
-        if csif_missing(kind) {
-            continue;
-        }
         for p in [8u64, 0x7fff_ffff_f000, u64::MAX - 7] {
             let r = query(&d, kind, full, p).0;
             check!(r == Err(EFAULT), "type {kind}, {p:#x}: {r:?}");
