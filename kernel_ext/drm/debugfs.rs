@@ -38,8 +38,11 @@ pub(crate) enum Show<T: Driver> {
     /// All at once: what is short. It may be written again, when it does not fit.
     Once(fn(&Device<T>, &SeqFile) -> Result),
     /// Part by part, by what is returned when the file is opened.
-    Rows(fn(&Device<T>) -> Result<KBox<dyn Rows<T>>>),
+    Rows(fn(&Device<T>) -> Result<RowsOf<T>>),
 }
+
+/// Goes through the rows of a table of a driver.
+pub(crate) type RowsOf<T> = KBox<dyn Rows<T>>;
 
 /// What goes through the rows of a table, for one open file.
 ///

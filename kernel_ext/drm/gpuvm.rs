@@ -23,6 +23,7 @@
 mod evict;
 mod mappings;
 mod ops;
+mod prealloc;
 mod release;
 mod show;
 mod vm;

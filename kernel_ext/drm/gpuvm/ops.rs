@@ -8,6 +8,7 @@ use super::{
         gem::{stable_segments, DriverObject, Object},
     },
     mappings::ObjectOf,
+    prealloc::{Demand, Prealloc},
     vm::{GpuVm, Relation, VmBo},
     DriverGpuVm, MapStep, Op, Part, RemapStep, Reserve,
 };
@@ -42,7 +43,7 @@ pub(super) struct Va<T: DriverGpuVm> {
 
 impl<T: DriverGpuVm> Va<T> {
     /// One that no address space knows.
-    fn unused() -> Self {
+    pub(super) fn unused() -> Self {
         Self {
             va: Opaque::zeroed(),
             evicted: Atomic::new(false),
@@ -179,77 +180,6 @@ impl<T: DriverGpuVm> Removed<T> {
         self.0 = unsafe { va.as_ref() }.next.take();
         // SAFETY: As above, by the type invariants.
         Some(unsafe { unlink(va.as_ptr().cast()) })
-    }
-}
-
-/// How much of a [`Prealloc`] an operation needs at the most.
-#[derive(Clone, Copy)]
-struct Demand {
-    vas: usize,
-    reserve: usize,
-}
-
-/// The most that [`DriverGpuVm::demand_of_cut`] may say: a block becomes a table of pages.
-const MOST_FOR_A_CUT: usize = 1;
-
-impl Demand {
-    const NOTHING: Self = Self { vas: 0, reserve: 0 };
-    /// The most for both ends of a range.
-    const TWO_CUTS: Self = Self {
-        vas: 2,
-        reserve: 2 * MOST_FOR_A_CUT,
-    };
-
-    fn plus(self, other: Self) -> Self {
-        Self {
-            vas: self.vas + other.vas,
-            reserve: self.reserve + other.reserve,
-        }
-    }
-}
-
-/// What operations may need, set aside while the operation lock is not held. What one leaves, or
-/// gives back, is there for the next.
-pub(super) struct Prealloc<T: DriverGpuVm> {
-    /// At the most a new mapping, and one for each end of the range where an old one may be cut.
-    vas: [Option<KBox<Va<T>>>; 3],
-    /// The driver's part.
-    reserve: T::Reserve,
-}
-
-impl<T: DriverGpuVm> Prealloc<T> {
-    /// Nothing.
-    fn new() -> Self {
-        Self {
-            vas: [None, None, None],
-            reserve: T::Reserve::default(),
-        }
-    }
-
-    fn has(&self, demand: Demand) -> bool {
-        self.vas.iter().flatten().count() >= demand.vas && self.reserve.len() >= demand.reserve
-    }
-
-    fn fill(&mut self, demand: Demand) -> Result {
-        if self.vas.iter().flatten().count() < demand.vas {
-            // All of them, so that the next ones find enough for any ends.
-            for va in self.vas.iter_mut().filter(|va| va.is_none()) {
-                *va = Some(KBox::new(Va::unused(), GFP_KERNEL_ACCOUNT)?);
-            }
-        }
-        self.reserve.fill(demand.reserve)
-    }
-
-    fn take_va(vas: &mut [Option<KBox<Va<T>>>; 3]) -> Result<KBox<Va<T>>> {
-        vas.iter_mut().find_map(Option::take).ok_or(EINVAL)
-    }
-
-    /// Keeps a mapping that is used no more, if there is room.
-    fn put_va(vas: &mut [Option<KBox<Va<T>>>; 3], mut va: KBox<Va<T>>) {
-        if let Some(place) = vas.iter_mut().find(|va| va.is_none()) {
-            *va = Va::unused();
-            *place = Some(va);
-        }
     }
 }
 
