@@ -29,8 +29,8 @@ struct drm_gpuvm_bo *kx_drm_gpuvm_bo_alloc(void)
 }
 
 /*
- * What drm_gpuvm_bo_put_deferred() and drm_gpuva_unlink_defer() left, as a chain, out of all lists of
- * the address space. NULL where there is nothing, or the task is being killed.
+ * What drm_gpuvm_bo_put_deferred() and drm_gpuva_unlink_defer() left, as a chain, out of all
+ * lists of the address space. NULL where there is nothing, or the task is being killed.
  */
 struct drm_gpuvm_bo *kx_drm_gpuvm_take_deferred(struct drm_gpuvm *vm)
 {
@@ -90,8 +90,8 @@ static struct mm_struct *kx_get_mm(struct pid *tgid)
  * Calls @f for each mapping of an object of @dev that the CPU has for a process: those of files of
  * the device that are of an object, which is their private data. mmap_lock is held for reading.
  */
-int kx_for_each_cpu_mapping(struct drm_device *dev, struct pid *tgid,
-			    void (*f)(void *arg, struct drm_gem_object *obj), void *arg)
+int kx_visit_cpu_mappings(struct drm_device *dev, struct pid *tgid,
+			  void (*f)(void *arg, struct drm_gem_object *obj), void *arg)
 {
 	struct mm_struct *mm = kx_get_mm(tgid);
 	struct vm_area_struct *vma;

@@ -58,7 +58,7 @@ int kx_dma_resv_lock_killable(struct dma_resv *resv)
 {
 	if (!dma_resv_lock_interruptible(resv, NULL))
 		return 0;
-	/* There is no such lock: with a signal pending, only a sleep can be ended by SIGKILL alone. */
+	/* No such lock: with a signal pending, only a sleep can be ended by SIGKILL alone. */
 	while (!dma_resv_trylock(resv)) {
 		if (fatal_signal_pending(current))
 			return -EINTR;

@@ -93,8 +93,8 @@ void kx_iosys_map_set_vaddr(struct iosys_map *map, void *addr);
 
 /* CPU mappings */
 static const unsigned int KX_PMD_ORDER __maybe_unused = PMD_ORDER;
-int kx_for_each_cpu_mapping(struct drm_device *dev, struct pid *tgid,
-			    void (*f)(void *arg, struct drm_gem_object *obj), void *arg);
+int kx_visit_cpu_mappings(struct drm_device *dev, struct pid *tgid,
+			  void (*f)(void *arg, struct drm_gem_object *obj), void *arg);
 bool kx_vma_is_cow_mapping(struct vm_area_struct *vma);
 void kx_vma_init_pfnmap(struct vm_area_struct *vma, bool write_combine);
 vm_fault_t kx_vmf_insert_page(struct vm_fault *vmf, unsigned int order, struct page *page);

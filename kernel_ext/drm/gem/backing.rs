@@ -503,22 +503,26 @@ impl<T: DriverObject> Pinned<T> {
     /// Brings an object's pages in and pins them. Takes the reservation lock; a signal ends the
     /// wait with `EINTR`. Other errors as [`Locked::populate`].
     pub(crate) fn new(obj: ARef<Object<T>>) -> Result<Self> {
-        Self::map_with(obj, |locked| locked.dma_map())
+        Self::map_with(obj, Object::lock_resident, |locked| locked.dma_map())
     }
 
-    /// The same, in a section of the object's device, which need not be registered.
+    /// The same, in a section of the object's device, which need not be registered. The pages come with
+    /// the lock held: for the driver's own objects, of which nothing was swapped out.
     pub(crate) fn new_in(obj: ARef<Object<T>>, bound: &Enter<'_, DriverOf<T>>) -> Result<Self> {
-        Self::map_with(obj, |locked| locked.dma_map_in(bound))
+        Self::map_with(obj, Object::lock_interruptible, |locked| {
+            locked.dma_map_in(bound)
+        })
     }
 
     // Part of each VM_BIND.
     #[inline(always)]
     fn map_with(
         obj: ARef<Object<T>>,
+        lock: impl for<'a> FnOnce(&'a Object<T>) -> Result<Guard<'a, T>>,
         dma_map: impl FnOnce(&Locked<'_, T>) -> Result,
     ) -> Result<Self> {
         {
-            let locked = obj.lock_resident()?;
+            let locked = lock(&obj)?;
             if !obj.is_imported() {
                 locked.pin_pages()?;
                 if let Err(e) = dma_map(&locked) {

@@ -91,7 +91,7 @@ impl<D: Driver> Device<D> {
         // `mmap_callback()`, which leaves the object in their private data, with a reference, or by
         // `mmap` of the driver's files, which leaves nothing there.
         to_result(unsafe {
-            bindings::kx_for_each_cpu_mapping(
+            bindings::kx_visit_cpu_mappings(
                 self.as_raw(),
                 tgid.as_raw(),
                 Some(callback::<D>),

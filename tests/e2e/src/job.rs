@@ -2,7 +2,7 @@
 //! Groups, command streams and their completion.
 
 use crate::drm::{Dev, Op};
-use crate::sys::{self, Errno, Map, Result};
+use crate::sys::{Errno, Map, Result};
 use crate::uapi::*;
 use std::time::Duration;
 
@@ -225,15 +225,5 @@ impl Drop for Syncobj<'_> {
             handle: self.handle,
             pad: 0,
         });
-    }
-}
-
-/// Whether the driver can make groups at all.
-pub fn works(dev: &Dev) -> Result<bool> {
-    let mut info = [0u32; 6];
-    match dev.query(QUERY_CSIF_INFO, &mut info) {
-        Ok(()) => Ok(true),
-        Err(sys::EOPNOTSUPP) => Ok(false),
-        Err(e) => Err(e),
     }
 }

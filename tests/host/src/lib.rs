@@ -10,7 +10,6 @@ mod image;
 #[allow(dead_code)]
 #[path = "../../../panthor_fw/layout.rs"]
 mod layout;
-#[allow(dead_code)]
 #[path = "../../../panthor_fw/request.rs"]
 mod request;
 #[allow(dead_code)]

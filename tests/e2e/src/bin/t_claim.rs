@@ -134,6 +134,7 @@ fn others_do_not_wait() -> Res {
 /// A VM_BIND that waits for the lock of its VM ends when its process is killed: it is one of a process
 /// that has inherited the file, so that nothing else ends with it.
 fn bind_is_killed() -> Res {
+    ktap::only_rust("the switch that holds the lock")?;
     let d = ok!(Dev::open());
     let vm = ok!(d.vm());
     // All private buffers have one lock.

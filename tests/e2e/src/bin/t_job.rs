@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! Jobs: command streams that the GPU executes, from the submit to the fence.
 
-use e2e::job::{instr::*, works, Bench, Syncobj, OUT};
+use e2e::job::{instr::*, Bench, Syncobj, OUT};
 use e2e::*;
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use std::time::Duration;
 const LIMIT: Duration = Duration::from_secs(30);
 
 fn open() -> Res<Dev> {
-    let dev = ok!(Dev::open());
-    if !ok!(works(&dev)) {
+    // It has firmware, but no groups yet.
+    if ktap::driver() == ktap::Driver::Rust {
         skip!("the driver runs no jobs");
     }
-    Ok(dev)
+    Ok(ok!(Dev::open()))
 }
 
 /// A stream that stores a number at a word of the results.

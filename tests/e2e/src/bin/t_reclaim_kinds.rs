@@ -90,7 +90,7 @@ fn used_last_by_a_child() -> Res {
 fn asked() -> Res<u64> {
     let s = read_text(debugfs::dir()?.join("shrink_asked"))
         .map_err(|e| promise::missing("switches", format!("shrink_asked: {e}")))?;
-    num(s.trim()).ok_or_else(|| Fail::Fail(s))
+    num(s.trim()).ok_or(Fail::Fail(s))
 }
 
 /// A task that asks for memory while it has the lock of its own buffers: each is asked a few times in

@@ -69,6 +69,12 @@ pub struct Bench {
     next_page: u64,
 }
 
+impl Default for Bench {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Bench {
     /// A device with memory, without power.
     pub fn new() -> Self {
