@@ -11,9 +11,9 @@ use crate::{
 };
 use kernel::prelude::*;
 
-/// There is no section of what is not registered.
+/// There is no section of what is not registered but for who shows that its bus device is bound.
 fn enters_too_early(dev: &UnregisteredDevice<PanthorDriver>) {
-    let _ = dev.enter(); //~ E0599
+    let _ = dev.enter(); //~ E0061
 }
 
 /// A reference on the device does not say that it is bound.
