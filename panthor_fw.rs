@@ -32,7 +32,7 @@ use kernel::{
     prelude::*,
     str::CString,
     sync::{aref::ARef, Arc, Mutex},
-    time::Delta,
+    time::{Delta, Instant, Monotonic},
 };
 
 /// Longest time from the start of the microcontroller to its first event.
@@ -99,7 +99,7 @@ impl Fw {
         let shader_present = bound.info.uapi().shader_present;
         global.configure(shader_present, system_counter_freq().into())?;
         self.ring()?;
-        if !self.wait_for(REQUEST_TIMEOUT, || Ok(global.is_configured()))? {
+        if !self.wait_for(REQUEST_TIMEOUT, || global.is_configured()) {
             dev_err!(&*self.dev, "The firmware does not answer\n");
             return Err(ETIMEDOUT);
         }
@@ -167,22 +167,22 @@ impl Fw {
         self.regs.write_at(0, DOORBELL::from(1))
     }
 
-    /// Waits for something that the firmware raises the global interrupt for. Says whether it came.
-    /// The caller has the lock of the state: one waits at a time.
-    fn wait_for(&self, limit: Delta, is_done: impl Fn() -> Result<bool>) -> Result<bool> {
-        self.event.rearm();
-        // It may have come before.
-        if is_done()? {
-            return Ok(true);
-        }
-        while self.event.wait_for(limit) {
+    /// Waits for something that the firmware raises the global interrupt for. Says whether it came
+    /// within `limit`, whatever else the interrupt is raised for meanwhile. The caller has the lock of
+    /// the state: one waits at a time.
+    fn wait_for(&self, limit: Delta, is_done: impl Fn() -> bool) -> bool {
+        let start = Instant::<Monotonic>::now();
+        loop {
             self.event.rearm();
-            if is_done()? {
-                return Ok(true);
+            // It may have come before, or without an interrupt.
+            if is_done() {
+                return true;
+            }
+            let left = limit - start.elapsed();
+            if left.is_negative() || !self.event.wait_for(left) {
+                return is_done();
             }
         }
-        // It may have come without an interrupt.
-        is_done()
     }
 
     /// What the firmware has. `ENODEV` when it is not there.
