@@ -86,7 +86,7 @@ impl Fw {
     /// does not start or answer, `ENOMEM`.
     pub(crate) fn start(&self, bound: &PanthorBound<'_>) -> Result {
         let firmware = self.request(bound)?;
-        let memory = Memory::new(bound, firmware)?;
+        let memory = Memory::new(bound, &firmware)?;
         let mut state = self.state.lock();
         *state = State::Loaded(memory);
         let State::Loaded(memory) = &*state else {

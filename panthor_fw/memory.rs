@@ -15,10 +15,8 @@ use crate::{
 };
 use kernel::{device, firmware::Firmware, prelude::*};
 
-/// A section that has its memory.
+/// A section that has its memory, which stays where it is.
 struct Loaded {
-    /// First address, by which it is found in the image.
-    start: u32,
     pinned: Pinned<PanthorBo>,
 }
 
@@ -50,17 +48,15 @@ impl Shared for SharedSection {
 pub(super) struct Memory {
     shared: SharedSection,
     vm: McuVm,
-    sections: KVec<Loaded>,
-    /// What they are loaded from, once more after a reset.
-    firmware: Firmware,
+    _sections: KVec<Loaded>,
 }
 
 impl Memory {
     /// Makes memory for all sections of an image, and loads them. `EINVAL` for an image that cannot be
     /// used, `ENOMEM`.
-    pub(super) fn new(bound: &PanthorBound<'_>, firmware: Firmware) -> Result<Self> {
+    pub(super) fn new(bound: &PanthorBound<'_>, firmware: &Firmware) -> Result<Self> {
         let dev = bound.parent();
-        let image = parse(dev, &firmware)?;
+        let image = parse(dev, firmware)?;
         if let Some(sha) = image.git_sha() {
             dev_info!(dev, "Firmware git sha: {}\n", sha);
         }
@@ -84,22 +80,8 @@ impl Memory {
         Ok(Self {
             shared,
             vm,
-            sections,
-            firmware,
+            _sections: sections,
         })
-    }
-
-    /// Loads all sections once more: what the firmware has written there is gone.
-    #[expect(dead_code)] // For the reset.
-    pub(super) fn reload(&self, dev: &device::Device) -> Result {
-        let image = parse(dev, &self.firmware)?;
-        for section in image.sections() {
-            let same = |loaded: &&Loaded| loaded.start == section.start && !section.protected;
-            if let Some(loaded) = self.sections.iter().find(same) {
-                loaded.load(&section)?;
-            }
-        }
-        Ok(())
     }
 
     /// The section with the interfaces.
@@ -124,7 +106,17 @@ fn parse<'a>(dev: &device::Device, firmware: &'a Firmware) -> Result<Image<'a>> 
 
 /// How a section is mapped.
 fn flags(access: Access) -> MapFlags {
-    MapFlags::for_kernel(!access.write, !access.execute, !access.cached)
+    let mut flags = MapFlags::ALL_CACHED;
+    if !access.write {
+        flags = flags.readonly();
+    }
+    if !access.execute {
+        flags = flags.noexec();
+    }
+    if !access.cached {
+        flags = flags.uncached();
+    }
+    flags
 }
 
 impl Loaded {
@@ -135,10 +127,7 @@ impl Loaded {
         let pinned = Pinned::new_in(bo, bound)?;
         let flags = flags(section.access);
         vm.map(bound, &pinned, section.start.into(), size, flags)?;
-        Ok(Self {
-            start: section.start,
-            pinned,
-        })
+        Ok(Self { pinned })
     }
 
     /// Fills it.

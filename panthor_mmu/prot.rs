@@ -31,10 +31,22 @@ impl MapFlags {
         Ok(Self(flags))
     }
 
-    /// The flags of a mapping of the driver's own.
-    pub(crate) fn for_kernel(readonly: bool, noexec: bool, uncached: bool) -> Self {
-        let flag = |set: bool, flag| if set { flag } else { 0 };
-        Self(flag(readonly, READONLY) | flag(noexec, NOEXEC) | flag(uncached, UNCACHED))
+    /// All accesses, through the caches.
+    pub(crate) const ALL_CACHED: Self = Self(0);
+
+    /// The same without writing.
+    pub(crate) fn readonly(self) -> Self {
+        Self(self.0 | READONLY)
+    }
+
+    /// The same without instruction fetches.
+    pub(crate) fn noexec(self) -> Self {
+        Self(self.0 | NOEXEC)
+    }
+
+    /// The same, not through the caches.
+    pub(crate) fn uncached(self) -> Self {
+        Self(self.0 | UNCACHED)
     }
 
     /// Whether the mapping repeats the dummy buffer.
