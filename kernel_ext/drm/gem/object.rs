@@ -142,7 +142,8 @@ impl<T: DriverObject> Object<T> {
         if let Err(e) = to_result(ret) {
             // SAFETY: The function leaves an object that can be released.
             unsafe { bindings::drm_gem_object_release(raw) };
-            return Err(e);
+            // What shmem says when there is no memory for an inode. Space it has: its mount has no limit.
+            return Err(if e == ENOSPC { ENOMEM } else { e });
         }
 
         if let Some(resv) = resv {

@@ -55,9 +55,7 @@ fn bind() -> Res {
             }
             Err(e) => {
                 check!(hit, "bind: {e} without a fault");
-                // One fault point answers ENOSPC since the first mmap offset is taken in probe; which
-                // call of the core says so was not found out yet.
-                check!(matches!(e, ENOMEM | ENOSPC), "fault point {n}: {e}");
+                check!(e == ENOMEM, "fault point {n}: {e}");
                 check!(!bound(&dev), "fault point {n}: {e}, but bound");
                 check!(drm::nodes().is_empty(), "fault point {n}: a node is left");
                 *errors.entry(e.0).or_default() += 1;
