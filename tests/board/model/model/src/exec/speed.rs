@@ -5,6 +5,7 @@
 use super::Runner;
 use crate::clock::Clock;
 use crate::mcu::layout::{group_input, stream_input, Layout, GLOBAL_INPUT};
+use crate::mmu::fault::Kind;
 use crate::shared::Shared;
 use crate::testing::{leaf, Bench};
 use std::fs;
@@ -39,8 +40,12 @@ fn process_time() -> f64 {
     tasks.flatten().filter_map(time).sum::<f64>() / 1e9
 }
 
-/// A device with a group of one stream, whose ring holds a branch to itself.
-fn device() -> Bench {
+/// A branch to itself.
+const FOR_EVER: u64 = (22 << 56) | (6 << 28) | 0xffff;
+
+/// A device with a group of one stream in address space 1, whose root is returned as well, with these
+/// instructions in its ring. They are executed from [`go()`] on.
+pub(super) fn device(ring_words: &[u64]) -> (Bench, u64) {
     let layout = Layout::default();
     let mut b = Bench::powered();
     let firmware = b.load_firmware();
@@ -54,8 +59,9 @@ fn device() -> Bench {
     let root = b.enable(1);
     let ring = b.page();
     b.map(root, RING, ring, leaf::RW | leaf::XN);
-    // A branch to itself.
-    b.put(ring, (22 << 56) | (6 << 28) | 0xffff);
+    for (at, word) in (ring..).step_by(8).zip(ring_words) {
+        b.put(at, *word);
+    }
     // Idle after 1 ms.
     b.fw_write(GLOBAL_INPUT + 0x80, 61);
     b.fw_write(GLOBAL_INPUT, 0x48e);
@@ -76,7 +82,34 @@ fn device() -> Bench {
         b.fw_write(at, value);
     }
     b.ring();
-    b
+    (b, root)
+}
+
+/// Lets a device go by the host's clock, with threads of its own. They end with the process.
+pub(super) fn threads(mut b: Bench) -> Arc<Shared> {
+    let passed = Duration::from_nanos(b.gpu.env.clock.now());
+    b.gpu.env.clock = Clock::Host(Instant::now().checked_sub(passed).unwrap_or(Instant::now()));
+    let shared = Shared::new(b.gpu);
+    let mcu = Arc::clone(&shared);
+    std::thread::spawn(move || mcu.run_mcu());
+    for number in 0..2 {
+        let streams = Arc::clone(&shared);
+        std::thread::spawn(move || streams.run_streams(Runner::new(number, 0)));
+    }
+    shared
+}
+
+/// Has the stream execute so many bytes of its ring.
+pub(super) fn go(shared: &Shared, bytes: u32) {
+    shared.access(|gpu| {
+        let leaf = gpu
+            .mmu
+            .access(&mut gpu.env, 0, u64::from(QUEUE), Kind::Read);
+        if let Ok(leaf) = leaf {
+            let _ = gpu.env.ram.write_u32(leaf.pa, bytes);
+        }
+        gpu.mmio_write(0x9_0000, &1u32.to_le_bytes());
+    });
 }
 
 /// Nanoseconds of a register read: the median of hundreds of them, since the machine may have
@@ -96,32 +129,13 @@ fn read(shared: &Shared, time: Duration) -> f64 {
 
 /// Measures for about three times as long. The threads end with the process.
 pub fn measure(time: Duration) -> Speed {
-    let mut b = device();
-    let passed = Duration::from_nanos(b.gpu.env.clock.now());
-    b.gpu.env.clock = Clock::Host(Instant::now().checked_sub(passed).unwrap_or(Instant::now()));
-    let shared = Shared::new(b.gpu);
-    let mcu = Arc::clone(&shared);
-    std::thread::spawn(move || mcu.run_mcu());
-    for number in 0..2 {
-        let streams = Arc::clone(&shared);
-        std::thread::spawn(move || streams.run_streams(Runner::new(number, 0)));
-    }
+    let (b, _) = device(&[FOR_EVER]);
+    let shared = threads(b);
     let read_idle = read(&shared, time);
     let (start, before) = (Instant::now(), process_time());
     std::thread::sleep(time);
     let idle_load = (process_time() - before) / start.elapsed().as_secs_f64();
-    shared.access(|gpu| {
-        let leaf = gpu.mmu.access(
-            &mut gpu.env,
-            0,
-            u64::from(QUEUE),
-            crate::mmu::fault::Kind::Read,
-        );
-        if let Ok(leaf) = leaf {
-            let _ = gpu.env.ram.write_u32(leaf.pa, 8);
-        }
-        gpu.mmio_write(0x9_0000, &1u32.to_le_bytes());
-    });
+    go(&shared, 8);
     let (start, before) = (Instant::now(), executed(&shared));
     let read_busy = read(&shared, time);
     let rate = (executed(&shared) - before) as f64 / start.elapsed().as_secs_f64();
