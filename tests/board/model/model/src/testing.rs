@@ -178,6 +178,11 @@ impl Bench {
         page
     }
 
+    /// Where the next page comes from.
+    pub fn end(&self) -> u64 {
+        self.next_page
+    }
+
     /// A naturally aligned block.
     pub fn block(&mut self) -> u64 {
         self.next_page = self.next_page.next_multiple_of(BLOCK) + BLOCK;

@@ -77,7 +77,7 @@ fn address(rng: &mut Rng) -> u64 {
 }
 
 /// An instruction with fields that are likely to be executed.
-fn likely(rng: &mut Rng) -> u64 {
+pub(crate) fn likely(rng: &mut Rng) -> u64 {
     let even = |rng: &mut Rng| 2 * rng.below(8);
     match rng.below(8) {
         0 | 1 => 1 << 56 | even(rng) << 48 | address(rng) & 0xffff_ffff_ffff,

@@ -7,6 +7,7 @@
 //! them ([`work`]).
 
 mod boot;
+pub mod fuzz;
 mod global;
 pub mod group;
 mod io;

@@ -77,7 +77,9 @@ fn get_word(value: u64, high: bool) -> u32 {
 impl Mmu {
     /// An address space, if it is present.
     pub fn space(&self, env: &Env, n: usize) -> Option<&AddressSpace> {
-        if (env.identity.as_present >> n) & 1 == 0 {
+        // A group can name any number.
+        let n = n.min(self.spaces.len());
+        if (u64::from(env.identity.as_present) >> n) & 1 == 0 {
             return None;
         }
         self.spaces.get(n)
