@@ -2,13 +2,22 @@
 
 //! Time of the device, in nanoseconds since it was made.
 
-use std::time::Instant;
+use rustix::time::{clock_gettime, ClockId};
+
+/// The host's monotonic clock, in nanoseconds. Streams look at it all the time, so that it matters
+/// what [`std::time::Instant`] takes for more.
+fn host() -> u64 {
+    let time = clock_gettime(ClockId::Monotonic);
+    (time.tv_sec as u64)
+        .wrapping_mul(1_000_000_000)
+        .wrapping_add(time.tv_nsec as u64)
+}
 
 /// Where the time comes from.
 #[derive(Clone, Copy, Debug)]
 pub enum Clock {
-    /// The host's monotonic clock.
-    Host(Instant),
+    /// The host's monotonic clock, since it stood there.
+    Host(u64),
     /// Moved by tests.
     Manual(u64),
 }
@@ -16,13 +25,18 @@ pub enum Clock {
 impl Clock {
     /// A clock that starts now.
     pub fn host() -> Self {
-        Self::Host(Instant::now())
+        Self::host_after(0)
+    }
+
+    /// A clock that started so many nanoseconds ago.
+    pub fn host_after(passed: u64) -> Self {
+        Self::Host(host().wrapping_sub(passed))
     }
 
     /// Nanoseconds since the start.
     pub fn now(&self) -> u64 {
         match self {
-            Self::Host(start) => u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX),
+            Self::Host(start) => host().wrapping_sub(*start),
             Self::Manual(now) => *now,
         }
     }

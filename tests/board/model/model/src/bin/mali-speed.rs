@@ -7,34 +7,41 @@
 use mali_model::{cs, exec, shader};
 use std::time::Duration;
 
+/// Prints figures of a kind.
+fn print(unit: &str, place: &str, speeds: &[cs::speed::Speed]) {
+    for speed in speeds {
+        let [clock, cpu] = [speed.rate / 1e6, speed.cpu_rate / 1e6];
+        println!(
+            "{unit}, {place}, {}: {clock:.1} M a second, {cpu:.1} M of processor time",
+            speed.what
+        );
+    }
+}
+
 fn main() {
     let seconds = std::env::args().nth(1);
     let seconds = seconds.and_then(|text| text.parse().ok()).unwrap_or(2);
     let time = Duration::from_secs(seconds);
-    for speed in cs::speed::measure(time) {
-        let [clock, cpu] = [speed.rate / 1e6, speed.cpu_rate / 1e6];
-        println!(
-            "streams, {}: {clock:.1} M instructions a second, {cpu:.1} M of processor time",
-            speed.what
-        );
-    }
-    for speed in shader::speed::measure(time) {
-        let [clock, cpu] = [speed.rate / 1e6, speed.cpu_rate / 1e6];
-        println!(
-            "shaders, {}: {clock:.1} M instructions of a thread a second, {cpu:.1} M of processor time",
-            speed.what
-        );
-    }
+    let (stream, shader) = ("instructions of a stream", "instructions of a thread");
+    print(stream, "plain memory", &cs::speed::measure(time));
+    print(shader, "plain memory", &shader::speed::measure(time));
     let speed = exec::speed::measure(time);
+    print(stream, "board", &speed.streams);
+    print(shader, "board", &speed.shaders);
+    let (idle, busy) = (speed.read_idle, speed.read_busy);
     println!(
-        "register read: {:.0} ns on an idle board, {:.0} ns while a stream runs ({:.2} times); the stream: {:.1} M instructions a second",
-        speed.read_idle,
-        speed.read_busy,
-        speed.read_busy / speed.read_idle,
-        speed.rate / 1e6
+        "register read, idle board: median {:.0} ns, mean {:.0} ns",
+        idle.median, idle.mean
     );
     println!(
-        "idle board with a group in its slot: {:.2} % of a processor",
+        "register read while a stream and a shader run: median {:.0} ns ({:.2} times), mean {:.0} ns ({:.2} times)",
+        busy.median,
+        busy.median / idle.median,
+        busy.mean,
+        busy.mean / idle.mean
+    );
+    println!(
+        "idle board with groups in their slots: {:.2} % of a processor",
         100.0 * speed.idle_load
     );
 }

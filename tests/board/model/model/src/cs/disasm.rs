@@ -3,6 +3,7 @@
 //! Instructions as text.
 
 use super::instr::Instr;
+use crate::shader::job::Selects;
 use std::fmt::{self, Display, Formatter};
 
 /// `.le` and so on, as BRANCH and SYNC_WAIT compare.
@@ -87,12 +88,9 @@ impl Display for Later {
     }
 }
 
-/// Selects of a job.
-struct Selects(u8, u8, u8, u8);
-
 impl Display for Selects {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self(srt, fau, spd, tsd) = self;
+        let Self { srt, fau, spd, tsd } = self;
         write!(f, "srt{srt} fau{fau} spd{spd} tsd{tsd}")
     }
 }
@@ -101,6 +99,7 @@ impl Display for Instr {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let name = Self::name(self.opcode());
         let inc = |on| flag(on, ".progress");
+        let selects = self.selects();
         match *self {
             Self::Nop { ignored: 0 } => write!(f, "{name}"),
             Self::Nop { ignored } => write!(f, "{name} {ignored:#x}"),
@@ -111,13 +110,9 @@ impl Display for Instr {
                 increment,
                 axis,
                 progress,
-                srt,
-                spd,
-                tsd,
-                fau,
+                ..
             } => {
                 let axis = [".x", ".y", ".z", ".?"][usize::from(axis & 3)];
-                let selects = Selects(srt, fau, spd, tsd);
                 write!(
                     f,
                     "{name}{}{axis} {selects} every {increment}",
@@ -125,25 +120,13 @@ impl Display for Instr {
                 )
             }
             Self::RunComputeIndirect {
-                per_task,
-                progress,
-                srt,
-                spd,
-                tsd,
-                fau,
+                per_task, progress, ..
             } => {
-                let selects = Selects(srt, fau, spd, tsd);
                 write!(f, "{name}{} {selects} every {per_task}", inc(progress))
             }
             Self::RunTiling {
-                flags,
-                progress,
-                srt,
-                spd,
-                tsd,
-                fau,
+                flags, progress, ..
             } => {
-                let selects = Selects(srt, fau, spd, tsd);
                 write!(f, "{name}{} {selects} flags {flags:#x}", inc(progress))
             }
             Self::RunIdvs {

@@ -6,6 +6,8 @@
 //! states each field once; decoding, encoding and the mask of bits that must be zero follow from it.
 //! Source of the fields: the public description of v10 streams in Mesa (`genxml/v10.xml`).
 
+use crate::shader::job::Selects;
+
 /// A value that a field can hold.
 trait Field {
     /// From the field's bits.
@@ -46,6 +48,14 @@ const fn mask(start: u32, size: u32) -> u64 {
     (u64::MAX >> (64 - size)) << start
 }
 
+/// What is done with an instruction that was read.
+pub trait Visitor {
+    /// What comes of it.
+    type Out;
+    /// Does it. Should be inlined always.
+    fn visit(self, instr: Instr) -> Self::Out;
+}
+
 macro_rules! instructions {
     ($($(#[$doc:meta])* $name:ident = $op:literal, $text:literal
         { $($field:ident: $ty:ty = [$start:literal; $size:literal]),* };)*) => {
@@ -75,6 +85,18 @@ macro_rules! instructions {
                     $($op => Self::$name {
                         $($field: Field::from_bits((word & mask($start, $size)) >> $start),)*
                     },)*
+                    _ => return None,
+                })
+            }
+
+            /// Reads a word and gives it to `visitor`, in code of its own for each opcode: they
+            /// are told apart only once.
+            #[inline(always)]
+            pub fn visit<V: Visitor>(word: u64, visitor: V) -> Option<V::Out> {
+                Some(match (word >> 56) as u8 {
+                    $($op => visitor.visit(Self::$name {
+                        $($field: Field::from_bits((word & mask($start, $size)) >> $start),)*
+                    }),)*
                     _ => return None,
                 })
             }
@@ -283,6 +305,19 @@ impl Instr {
             SyncAdd64: true, true;
             SyncSet64: false, true;
         }
+    }
+
+    /// Which pointers a RUN_COMPUTE, RUN_COMPUTE_INDIRECT or RUN_TILING uses.
+    pub fn selects(self) -> Selects {
+        macro_rules! selects {
+            ($($name:ident),*) => {
+                match self {
+                    $(Self::$name { srt, fau, spd, tsd, .. } => Selects { srt, fau, spd, tsd },)*
+                    _ => Selects::default(),
+                }
+            };
+        }
+        selects!(RunCompute, RunComputeIndirect, RunTiling)
     }
 
     /// Bits of a word that should be zero, and are not.

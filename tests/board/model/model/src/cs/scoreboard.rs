@@ -222,15 +222,20 @@ impl Scoreboards {
         self.entries.push(entry);
     }
 
-    /// Takes an entry away, which is complete.
-    pub fn complete(&mut self, index: usize) -> Entry {
-        let entry = self.entries.remove(index);
-        let slot = usize::from(entry.slot % SLOTS);
+    /// Takes an entry away, which is complete. Says whether the progress counter goes on.
+    pub fn complete(&mut self, index: usize) -> bool {
+        let entry = &self.entries[index];
+        let (slot, progress) = (usize::from(entry.slot % SLOTS), entry.progress);
+        if index + 1 == self.entries.len() {
+            self.entries.truncate(index);
+        } else {
+            self.entries.remove(index);
+        }
         self.counts[slot] -= 1;
         if self.counts[slot] == 0 {
             self.busy &= !(1 << slot);
         }
-        entry
+        progress
     }
 
     /// Whether a deferred entry may start.

@@ -22,35 +22,14 @@ pub struct Speed {
     pub cpu_rate: f64,
 }
 
-/// Loops forever over `body`, in a block called from a ring.
-fn bench(body: &[Instr]) -> (Flat, Ring, Stream) {
-    let mut env = Flat::new(BASE, 0x1_0000);
-    env.forget = true;
-    env.delay = 0;
-    let mut code = body.to_vec();
-    let back = -(code.len() as i16) - 1;
-    code.push(Instr::Branch {
-        offset: back,
-        condition: 6,
-        value: 0,
-    });
-    let words: Vec<u64> = code.iter().map(|i| i.encode()).collect();
-    env.put(CODE, &words);
-    let call = Instr::Call {
-        length: 94,
-        address: 92,
-    };
-    env.put(BASE, &[call.encode()]);
-    let mut stream = Stream::new(0);
-    stream.set_reg(92, CODE as u32);
-    stream.set_reg(94, 8 * words.len() as u32);
-    stream.set_reg(0, DATA as u32);
-    let ring = Ring {
-        base: BASE,
-        size: 4096,
-        insert: 8,
-    };
-    (env, ring, stream)
+/// Instructions over the time since `start` and over processor time since `cpu`.
+pub(crate) fn figure(what: &'static str, executed: u64, start: Instant, cpu: f64) -> Speed {
+    let executed = executed as f64;
+    Speed {
+        what,
+        rate: executed / start.elapsed().as_secs_f64(),
+        cpu_rate: executed / (cpu_time() - cpu).max(1e-9),
+    }
 }
 
 /// Processor time of this thread, in seconds.
@@ -59,25 +38,30 @@ pub fn cpu_time() -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
-/// Instructions a second, of the clock and of processor time.
-fn rate(body: &[Instr], time: Duration) -> (f64, f64) {
-    let (mut env, ring, mut stream) = bench(body);
-    let (start, cpu) = (Instant::now(), cpu_time());
-    while start.elapsed() < time {
-        if !matches!(
-            stream.run(&mut env, &ring, 100_000),
-            Outcome::More | Outcome::Waiting { .. }
-        ) {
-            return (0.0, 0.0);
-        }
-    }
-    let executed = stream.executed() as f64;
-    let clock = executed / start.elapsed().as_secs_f64();
-    (clock, executed / (cpu_time() - cpu).max(1e-9))
+/// A ring that calls `code`, which is `length` bytes long, with the address of data in r0.
+pub(crate) fn ring(code: u64, length: usize, data: u64) -> Vec<u64> {
+    let mov = |dest, immediate| Instr::Move48 { immediate, dest };
+    let call = Instr::Call {
+        length: 94,
+        address: 92,
+    };
+    [mov(0, data), mov(92, code), mov(94, length as u64), call]
+        .map(Instr::encode)
+        .into()
 }
 
-/// Measures each kind of code for `time`, in plain memory.
-pub fn measure(time: Duration) -> Vec<Speed> {
+/// `body`, again and again.
+fn endless(body: &[Instr]) -> Vec<u64> {
+    let back = Instr::Branch {
+        offset: -(body.len() as i16) - 1,
+        condition: 6,
+        value: 0,
+    };
+    body.iter().chain([&back]).map(|i| i.encode()).collect()
+}
+
+/// What is measured, in code that has no end.
+pub(crate) fn bodies() -> [(&'static str, Vec<u64>); 2] {
     let add = |dest, source| Instr::AddImm32 {
         immediate: 1,
         source,
@@ -120,19 +104,43 @@ pub fn measure(time: Duration) -> Vec<Speed> {
         mov,
     ];
     [
-        ("registers and branches", &registers[..]),
-        ("with loads, stores and WAIT", &memory),
+        ("registers and branches", endless(&registers)),
+        ("with loads, stores and WAIT", endless(&memory)),
     ]
-    .into_iter()
-    .map(|(what, body)| {
-        let (rate, cpu_rate) = rate(body, time);
-        Speed {
-            what,
-            rate,
-            cpu_rate,
+}
+
+/// Runs some code, in plain memory.
+fn rate(what: &'static str, code: &[u64], time: Duration) -> Speed {
+    let mut env = Flat::new(BASE, 0x1_0000);
+    env.forget = true;
+    env.delay = 0;
+    env.put(CODE, code);
+    let words = ring(CODE, 8 * code.len(), DATA);
+    env.put(BASE, &words);
+    let ring = Ring {
+        base: BASE,
+        size: 4096,
+        insert: 8 * words.len() as u64,
+    };
+    let mut stream = Stream::new(0);
+    let (start, cpu) = (Instant::now(), cpu_time());
+    while start.elapsed() < time {
+        if !matches!(
+            stream.run(&mut env, &ring, 100_000),
+            Outcome::More | Outcome::Waiting { .. }
+        ) {
+            break;
         }
-    })
-    .collect()
+    }
+    figure(what, stream.executed(), start, cpu)
+}
+
+/// Measures each kind of code for `time`, in plain memory.
+pub fn measure(time: Duration) -> Vec<Speed> {
+    bodies()
+        .iter()
+        .map(|(what, code)| rate(what, code, time))
+        .collect()
 }
 
 #[cfg(test)]
@@ -142,7 +150,7 @@ mod tests {
     #[test]
     fn it_measures_something() {
         for speed in measure(Duration::from_millis(5)) {
-            assert!(speed.rate > 0.0, "{speed:?}");
+            assert!(speed.rate > 100_000.0, "{speed:?}");
         }
     }
 }

@@ -3,7 +3,9 @@
 //! The state of a stream, as plain data.
 
 use super::env::MemError;
+use super::exec::Active;
 use super::scoreboard::Scoreboards;
+use crate::shader::job::JobStats;
 
 /// 32-bit registers of a stream.
 pub const REGISTERS: usize = 96;
@@ -230,7 +232,7 @@ pub struct Stream {
     /// Instructions executed.
     pub(super) executed: u64,
     /// The job that is being executed.
-    pub(super) active: Option<super::exec::Active>,
+    pub(super) active: Option<Active>,
     /// A slice of a job was executed.
     pub(super) sliced: bool,
     /// It waits: asynchronous work completes as soon as its time has come.
@@ -346,6 +348,14 @@ impl Stream {
     /// Instructions executed so far.
     pub fn executed(&self) -> u64 {
         self.executed
+    }
+
+    /// How far the job is that is executed.
+    pub fn job_stats(&self) -> Option<JobStats> {
+        Some(match self.active.as_ref()? {
+            Active::Compute(job) => job.stats(),
+            Active::Fragment(job) => job.stats(),
+        })
     }
 
     /// Instructions executed since the last call, by opcode.

@@ -17,14 +17,21 @@ fn offset(va: u64) -> usize {
 const OUTSIDE: MemError = MemError::Off;
 
 impl Context<'_> {
-    /// The page of an address, in the present epoch.
+    /// Does something with the page of an address, in the present epoch.
     #[inline]
-    fn page(&mut self, va: u64, kind: Kind) -> Result<&Page, MemError> {
-        let fresh = self.scene.gate.epoch() == self.epoch;
-        if !fresh || self.cache.find(va, kind).is_none() {
-            self.look_up(va, kind)?;
+    fn page<R>(
+        &mut self,
+        va: u64,
+        kind: Kind,
+        f: impl FnOnce(&Page) -> Option<R>,
+    ) -> Result<R, MemError> {
+        if self.scene.gate.epoch() == self.epoch {
+            if let Some(page) = self.cache.find(va, kind) {
+                return f(page).ok_or(OUTSIDE);
+            }
         }
-        self.cache.find(va, kind).ok_or(OUTSIDE)
+        self.look_up(va, kind)?;
+        self.cache.find(va, kind).and_then(f).ok_or(OUTSIDE)
     }
 
     /// Asks the MMU. While the device is held, no epoch begins.
@@ -49,6 +56,7 @@ impl Context<'_> {
         if epoch != self.epoch {
             self.epoch = epoch;
             self.cache.clear();
+            self.code = None;
         }
         self.cache.fill(va, kind, result?);
         Ok(())
@@ -60,7 +68,7 @@ impl Context<'_> {
             let at = va.wrapping_add(done as u64);
             let piece = (PAGE - offset(at)).min(to.len() - done);
             let part = &mut to[done..done + piece];
-            self.page(at, kind)?.read(offset(at), part).ok_or(OUTSIDE)?;
+            self.page(at, kind, |page| page.read(offset(at), part))?;
             done += piece;
         }
         Ok(())
@@ -72,9 +80,16 @@ impl Memory for Context<'_> {
     fn fetch(&mut self, va: u64) -> Result<u64, MemError> {
         // Only shaders need execute permission: the kernel maps its rings, and Mesa its streams,
         // without it.
-        self.page(va, Kind::Read)?
-            .load64(offset(va & !7))
-            .ok_or(OUTSIDE)
+        // Most are in the page of the one before.
+        if let Some((number, page)) = &self.code {
+            if *number == va / PAGE as u64 && self.scene.gate.epoch() == self.epoch {
+                return page.load64(offset(va & !7)).ok_or(OUTSIDE);
+            }
+        }
+        let page = self.page(va, Kind::Read, |page| Some(page.clone()))?;
+        let word = page.load64(offset(va & !7)).ok_or(OUTSIDE);
+        self.code = Some((va / PAGE as u64, page));
+        word
     }
 
     fn load(&mut self, va: u64, to: &mut [u8]) -> Result<(), MemError> {
@@ -87,24 +102,18 @@ impl Memory for Context<'_> {
             let at = va.wrapping_add(done as u64);
             let piece = (PAGE - offset(at)).min(from.len() - done);
             let part = &from[done..done + piece];
-            self.page(at, Kind::Write)?
-                .write(offset(at), part)
-                .ok_or(OUTSIDE)?;
+            self.page(at, Kind::Write, |page| page.write(offset(at), part))?;
             done += piece;
         }
         Ok(())
     }
 
     fn atomic32(&mut self, va: u64, f: &mut dyn FnMut(u32) -> u32) -> Result<u32, MemError> {
-        self.page(va, Kind::Write)?
-            .update32(offset(va & !3), f)
-            .ok_or(OUTSIDE)
+        self.page(va, Kind::Write, |page| page.update32(offset(va & !3), f))
     }
 
     fn atomic64(&mut self, va: u64, f: &mut dyn FnMut(u64) -> u64) -> Result<u64, MemError> {
-        self.page(va, Kind::Write)?
-            .update64(offset(va & !7), f)
-            .ok_or(OUTSIDE)
+        self.page(va, Kind::Write, |page| page.update64(offset(va & !7), f))
     }
 
     fn load_exec(&mut self, va: u64, to: &mut [u8]) -> Result<(), MemError> {
@@ -114,7 +123,7 @@ impl Memory for Context<'_> {
     #[inline]
     fn load32(&mut self, va: u64) -> Result<u32, MemError> {
         if va % 4 == 0 {
-            return self.page(va, Kind::Read)?.load32(offset(va)).ok_or(OUTSIDE);
+            return self.page(va, Kind::Read, |page| page.load32(offset(va)));
         }
         let mut bytes = [0; 4];
         self.load(va, &mut bytes)?;
@@ -124,7 +133,7 @@ impl Memory for Context<'_> {
     #[inline]
     fn load64(&mut self, va: u64) -> Result<u64, MemError> {
         if va % 8 == 0 {
-            return self.page(va, Kind::Read)?.load64(offset(va)).ok_or(OUTSIDE);
+            return self.page(va, Kind::Read, |page| page.load64(offset(va)));
         }
         let mut bytes = [0; 8];
         self.load(va, &mut bytes)?;
@@ -134,10 +143,7 @@ impl Memory for Context<'_> {
     #[inline]
     fn store32(&mut self, va: u64, value: u32) -> Result<(), MemError> {
         if va % 4 == 0 {
-            return self
-                .page(va, Kind::Write)?
-                .store32(offset(va), value)
-                .ok_or(OUTSIDE);
+            return self.page(va, Kind::Write, |page| page.store32(offset(va), value));
         }
         self.store(va, &value.to_le_bytes())
     }
@@ -145,10 +151,7 @@ impl Memory for Context<'_> {
     #[inline]
     fn store64(&mut self, va: u64, value: u64) -> Result<(), MemError> {
         if va % 8 == 0 {
-            return self
-                .page(va, Kind::Write)?
-                .store64(offset(va), value)
-                .ok_or(OUTSIDE);
+            return self.page(va, Kind::Write, |page| page.store64(offset(va), value));
         }
         self.store(va, &value.to_le_bytes())
     }

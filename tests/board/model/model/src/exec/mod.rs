@@ -16,6 +16,7 @@ use crate::device::Gpu;
 use crate::inject::What;
 use crate::mcu::program::Outcome;
 use crate::mcu::work::{Offer, Work};
+use crate::ram::Page;
 use cache::Cache;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -89,6 +90,7 @@ impl Runner {
             odd: Vec::new(),
             scene,
         };
+            code: None,
         let outcome = work.program.run(&mut context, work.budget);
         let odd = std::mem::take(&mut context.odd);
         context.scene.gate.leave(self.number);
@@ -198,7 +200,7 @@ struct Context<'a> {
     space: usize,
     group: usize,
     recall: &'a AtomicBool,
-    /// Of the cache.
+    /// Of the cache and of `code`.
     epoch: u64,
     odd: Vec<Oddity>,
     scene: Scene,
@@ -216,6 +218,8 @@ impl Env for Context<'_> {
 
     fn cycles(&mut self) -> u64 {
         ticks(self.scene.clock.now(), self.scene.cycle_hz)
+    /// The page that instructions come from, and its number.
+    code: Option<(u64, Page)>,
     }
 
     fn latest_flush_id(&mut self) -> u32 {

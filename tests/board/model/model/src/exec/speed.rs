@@ -1,33 +1,52 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What threads that run streams cost others: a register read beside them, and an idle board.
+//! How fast streams and shaders are executed through the board's memory, and what the threads that
+//! do it cost others: a register read beside them, and an idle board.
 
-use super::Runner;
+use super::{put_back, take, Runner};
 use crate::clock::Clock;
+use crate::cs;
+use crate::cs::speed::{cpu_time, figure};
+use crate::device::Gpu;
 use crate::mcu::layout::{group_input, stream_input, Layout, GLOBAL_INPUT};
 use crate::mmu::fault::Kind;
+use crate::shader;
 use crate::shared::Shared;
 use crate::testing::{leaf, Bench};
 use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// Ring of the first group; the others follow.
 const RING: u64 = 0x100_0000;
+const CODE: u64 = 0x300_0000;
+const DATA: u64 = 0x400_0000;
 const QUEUE: u32 = 0x0500_0000;
 const SUSPEND: u32 = 0x0600_0000;
 
-/// What was measured.
+/// What a register read costs, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
+pub struct Read {
+    /// The median of hundreds of them, since the machine may have other things to do.
+    pub median: f64,
+    /// The mean.
+    pub mean: f64,
+}
+
+/// What was measured.
+#[derive(Clone, Debug)]
 pub struct Speed {
-    /// Nanoseconds of a register read while a group is seated that has nothing to do.
-    pub read_idle: f64,
-    /// The same while a stream runs.
-    pub read_busy: f64,
+    /// Through the board's memory, nothing beside it.
+    pub streams: Vec<cs::speed::Speed>,
+    /// The same for shaders.
+    pub shaders: Vec<cs::speed::Speed>,
+    /// A register read while a group is seated that has nothing to do.
+    pub read_idle: Read,
+    /// The same while a stream and a shader run.
+    pub read_busy: Read,
     /// Processor time of all threads, over the time that went by, with a group seated that has
     /// nothing to do.
     pub idle_load: f64,
-    /// Instructions a second of a stream on its thread, register reads beside it.
-    pub rate: f64,
 }
 
 /// Processor time of this process, in seconds.
@@ -40,56 +59,70 @@ fn process_time() -> f64 {
     tasks.flatten().filter_map(time).sum::<f64>() / 1e9
 }
 
-/// A branch to itself.
-const FOR_EVER: u64 = (22 << 56) | (6 << 28) | 0xffff;
-
-/// A device with a group of one stream in address space 1, whose root is returned as well, with these
-/// instructions in its ring. They are executed from [`go()`] on.
-pub(super) fn device(ring_words: &[u64]) -> (Bench, u64) {
+/// A device with a group for each of these rings, with one stream each, in address space 1, whose root
+/// is returned as well. They are executed from [`go()`] on.
+pub(super) fn device(rings: &[&[u64]]) -> (Bench, u64) {
     let layout = Layout::default();
     let mut b = Bench::powered();
     let firmware = b.load_firmware();
-    let queue = (QUEUE..QUEUE + 0x2000).step_by(4096);
-    let suspend = (SUSPEND..SUSPEND + layout.suspend_size()).step_by(4096);
+    let count = rings.len() as u32;
+    let queue = (QUEUE..QUEUE + count * 0x2000).step_by(4096);
+    let suspend = (SUSPEND..SUSPEND + count * layout.suspend_size()).step_by(4096);
     for va in queue.chain(suspend) {
         let page = b.page();
         b.map(firmware, u64::from(va), page, leaf::RW | leaf::XN);
     }
     b.start_mcu();
     let root = b.enable(1);
-    let ring = b.page();
-    b.map(root, RING, ring, leaf::RW | leaf::XN);
-    for (at, word) in (ring..).step_by(8).zip(ring_words) {
-        b.put(at, *word);
-    }
     // Idle after 1 ms.
     b.fw_write(GLOBAL_INPUT + 0x80, 61);
     b.fw_write(GLOBAL_INPUT, 0x48e);
     b.ring();
-    let (group, stream) = (layout.group_input(0), layout.stream_input(0, 0));
-    for (at, value) in [
-        (stream + stream_input::RING_BASE, RING as u32),
-        (stream + stream_input::RING_SIZE, 4096),
-        (stream + stream_input::RING_INPUT, QUEUE),
-        (stream + stream_input::RING_OUTPUT, QUEUE + 4096),
-        (stream + stream_input::CONFIG, 1 << 8),
-        (stream, 0x501),
-        (group + group_input::SUSPEND_BUF, SUSPEND),
-        (group + group_input::CONFIG, 1),
-        (group, 1),
-        (GLOBAL_INPUT + 8, 1),
-    ] {
-        b.fw_write(at, value);
+    for (n, words) in (0..).zip(rings) {
+        let ring = RING + 0x1000 * u64::from(n);
+        map(&mut b, root, ring, leaf::XN, words);
+        let (group, stream) = (layout.group_input(n), layout.stream_input(n, 0));
+        let queue = QUEUE + n * 0x2000;
+        for (at, value) in [
+            (stream + stream_input::RING_BASE, ring as u32),
+            (stream + stream_input::RING_SIZE, 4096),
+            (stream + stream_input::RING_INPUT, queue),
+            (stream + stream_input::RING_OUTPUT, queue + 4096),
+            (stream + stream_input::CONFIG, (n + 1) << 8),
+            (stream, 0x501),
+            (
+                group + group_input::SUSPEND_BUF,
+                SUSPEND + n * layout.suspend_size(),
+            ),
+            (group + group_input::CONFIG, 1),
+            (group, 1),
+        ] {
+            b.fw_write(at, value);
+        }
     }
+    b.fw_write(GLOBAL_INPUT + 8, (1 << count) - 1);
     b.ring();
     (b, root)
 }
 
-/// Lets a device go by the host's clock, with threads of its own. They end with the process.
-pub(super) fn threads(mut b: Bench) -> Arc<Shared> {
-    let passed = Duration::from_nanos(b.gpu.env.clock.now());
-    b.gpu.env.clock = Clock::Host(Instant::now().checked_sub(passed).unwrap_or(Instant::now()));
-    let shared = Shared::new(b.gpu);
+/// Maps a new page with these double words.
+fn map(b: &mut Bench, root: u64, va: u64, flags: u64, words: &[u64]) {
+    let page = b.page();
+    b.map(root, va, page, leaf::RW | flags);
+    for (at, word) in (page..).step_by(8).zip(words) {
+        b.put(at, *word);
+    }
+}
+
+/// Lets a device go by the host's clock.
+fn share(mut b: Bench) -> Arc<Shared> {
+    b.gpu.env.clock = Clock::host_after(b.gpu.env.clock.now());
+    Shared::new(b.gpu)
+}
+
+/// The same, with threads of its own. They end with the process.
+pub(super) fn threads(b: Bench) -> Arc<Shared> {
+    let shared = share(b);
     let mcu = Arc::clone(&shared);
     std::thread::spawn(move || mcu.run_mcu());
     for number in 0..2 {
@@ -99,22 +132,83 @@ pub(super) fn threads(mut b: Bench) -> Arc<Shared> {
     shared
 }
 
-/// Has the stream execute so many bytes of its ring.
-pub(super) fn go(shared: &Shared, bytes: u32) {
+/// Has the stream of a group execute so many bytes of its ring.
+pub(super) fn go(shared: &Shared, group: u32, bytes: u32) {
     shared.access(|gpu| {
-        let leaf = gpu
-            .mmu
-            .access(&mut gpu.env, 0, u64::from(QUEUE), Kind::Read);
-        if let Ok(leaf) = leaf {
+        let queue = u64::from(QUEUE + group * 0x2000);
+        if let Ok(leaf) = gpu.mmu.access(&mut gpu.env, 0, queue, Kind::Read) {
             let _ = gpu.env.ram.write_u32(leaf.pa, bytes);
         }
-        gpu.mmio_write(0x9_0000, &1u32.to_le_bytes());
+        let bell = 0x8_0000 + 0x1_0000 * u64::from(group + 1);
+        gpu.mmio_write(bell, &1u32.to_le_bytes());
     });
 }
 
-/// Nanoseconds of a register read: the median of hundreds of them, since the machine may have
-/// other things to do.
-fn read(shared: &Shared, time: Duration) -> f64 {
+/// Runs code of a stream on this thread, and nothing beside it. `count` says how far the stream is.
+fn alone(
+    what: &'static str,
+    b: Bench,
+    ring: &[u64],
+    time: Duration,
+    count: impl Fn(&cs::Stream) -> u64,
+) -> cs::speed::Speed {
+    let shared = share(b);
+    go(&shared, 0, 8 * ring.len() as u32);
+    let mut runner = Runner::new(0, 0);
+    let (start, cpu, mut executed) = (Instant::now(), cpu_time(), 0);
+    while start.elapsed() < time {
+        shared.access(Gpu::run_mcu);
+        let Ok((mut work, scene)) = shared.inspect(take) else {
+            continue;
+        };
+        let outcome = runner.run(&*shared, scene, &mut work);
+        executed = count(&work.program.stream);
+        shared.inspect(|gpu| put_back(gpu, work, outcome));
+    }
+    figure(what, executed, start, cpu)
+}
+
+/// Streams, in which loads and stores are late by no time: what is measured is not how long they
+/// are told to take.
+fn streams(time: Duration) -> Vec<cs::speed::Speed> {
+    let run = |(what, code): (&'static str, Vec<u64>)| {
+        let ring = cs::speed::ring(CODE, 8 * code.len(), DATA);
+        let (mut b, root) = device(&[&ring]);
+        b.gpu.env.timing.work.load_store = 0;
+        map(&mut b, root, CODE, leaf::XN, &code);
+        map(&mut b, root, DATA, leaf::XN, &[]);
+        alone(what, b, &ring, time, cs::Stream::executed)
+    };
+    cs::speed::bodies().map(run).into()
+}
+
+/// A ring that runs a shader without an end.
+fn compute() -> Vec<u64> {
+    shader::speed::ring(DATA)
+}
+
+/// Its program and its data.
+fn map_compute(b: &mut Bench, root: u64, body: &[u64]) {
+    let pages = shader::speed::pages(DATA, body);
+    for (n, words) in (0..).zip(&pages) {
+        map(b, root, DATA + 4096 * n, 0, words);
+    }
+}
+
+fn shaders(time: Duration) -> Vec<cs::speed::Speed> {
+    let run = |(what, body): (&'static str, Vec<u64>)| {
+        let ring = compute();
+        let (mut b, root) = device(&[&ring]);
+        map_compute(&mut b, root, &body);
+        alone(what, b, &ring, time, |stream| {
+            stream.job_stats().map_or(0, |stats| stats.instructions)
+        })
+    };
+    shader::speed::bodies().map(run).into()
+}
+
+/// Reads a register, again and again.
+fn read(shared: &Shared, time: Duration) -> Read {
     let (start, mut times) = (Instant::now(), Vec::new());
     while times.is_empty() || start.elapsed() < time {
         let before = Instant::now();
@@ -124,40 +218,39 @@ fn read(shared: &Shared, time: Duration) -> f64 {
         times.push(before.elapsed().as_nanos() as f64 / 100.0);
     }
     times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
+    Read {
+        median: times[times.len() / 2],
+        mean: times.iter().sum::<f64>() / times.len() as f64,
+    }
 }
 
-/// Measures for about three times as long. The threads end with the process.
+/// Measures for about seven times as long. The threads end with the process.
 pub fn measure(time: Duration) -> Speed {
-    let (b, _) = device(&[FOR_EVER]);
+    let (streams, shaders) = (streams(time), shaders(time));
+    let [(_, code), _] = cs::speed::bodies();
+    let rings = [cs::speed::ring(CODE, 8 * code.len(), DATA), compute()];
+    let (mut b, root) = device(&rings.each_ref().map(|r| &**r));
+    map(&mut b, root, CODE, leaf::XN, &code);
+    let [_, (_, body)] = shader::speed::bodies();
+    map_compute(&mut b, root, &body);
     let shared = threads(b);
     let read_idle = read(&shared, time);
     let (start, before) = (Instant::now(), process_time());
     std::thread::sleep(time);
     let idle_load = (process_time() - before) / start.elapsed().as_secs_f64();
-    go(&shared, 8);
-    let (start, before) = (Instant::now(), executed(&shared));
+    for (n, ring) in (0..).zip(&rings) {
+        go(&shared, n, 8 * ring.len() as u32);
+    }
     let read_busy = read(&shared, time);
-    let rate = (executed(&shared) - before) as f64 / start.elapsed().as_secs_f64();
-    // It does not run on beside what is measured next.
+    // They do not run on.
     shared.access(|gpu| gpu.mmio_write(0x700, &0u32.to_le_bytes()));
     Speed {
+        streams,
+        shaders,
         read_idle,
         read_busy,
         idle_load,
-        rate,
     }
-}
-
-/// Instructions that streams executed, in pieces that came back.
-fn executed(shared: &Shared) -> u64 {
-    let pieces = |gpu: &mut crate::device::Gpu| {
-        gpu.env
-            .counters
-            .get(crate::counters::Counter::StreamRun)
-            .saturating_mul(u64::from(super::BUDGET))
-    };
-    shared.access(pieces)
 }
 
 #[cfg(test)]
@@ -166,7 +259,10 @@ mod tests {
 
     #[test]
     fn something_comes_out() {
-        let speed = measure(Duration::from_millis(200));
-        assert!(speed.read_idle > 0.0 && speed.read_busy > 0.0, "{speed:?}");
+        let speed = measure(Duration::from_millis(100));
+        for of in speed.streams.iter().chain(&speed.shaders) {
+            assert!(of.rate > 100_000.0, "{speed:?}");
+        }
+        assert!(speed.read_idle.median > 0.0 && speed.read_busy.mean > 0.0);
     }
 }

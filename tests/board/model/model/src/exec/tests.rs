@@ -62,7 +62,7 @@ fn command(shared: &Shared, command: u32) {
 /// nothing gets to the old page.
 #[test]
 fn nothing_is_stored_behind_a_lock() {
-    let (mut b, root) = device(&RING);
+    let (mut b, root) = device(&[&RING]);
     let code = b.page();
     b.map(root, CODE, code, leaf::RW | leaf::XN);
     for (at, word) in (code..).step_by(8).zip(COUNT) {
@@ -73,7 +73,7 @@ fn nothing_is_stored_behind_a_lock() {
     let entry = b.entry(root, DATA, 3);
     let shared = threads(b);
     let word = |pa: u64| shared.access(|gpu| gpu.env.ram.read_u32(pa)).unwrap();
-    go(&shared, 8 * RING.len() as u32);
+    go(&shared, 0, 8 * RING.len() as u32);
     for round in 0..100 {
         let (old, new) = (pages[round % 2], pages[(round + 1) % 2]);
         let before = word(old);

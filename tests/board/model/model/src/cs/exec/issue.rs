@@ -296,30 +296,22 @@ impl Stream {
                 increment,
                 axis,
                 progress,
-                srt,
-                spd,
-                tsd,
-                fau,
+                ..
             } => {
                 if axis == 3 {
                     return Err(self.bad_field(env, 4, va));
                 }
                 self.needs(env, COMPUTE, 4);
-                let mut job = self.compute_job(Selects { srt, fau, spd, tsd });
+                let mut job = self.compute_job(instr.selects());
                 job.task_axis = axis;
                 job.task_increment = increment.into();
                 (Work::Compute, progress, Op::Compute(Box::new(job)))
             }
             Instr::RunComputeIndirect {
-                per_task,
-                progress,
-                srt,
-                spd,
-                tsd,
-                fau,
+                per_task, progress, ..
             } => {
                 self.needs(env, COMPUTE, 44);
-                let mut job = self.compute_job(Selects { srt, fau, spd, tsd });
+                let mut job = self.compute_job(instr.selects());
                 job.task_increment = per_task.into();
                 (Work::Compute, progress, Op::Compute(Box::new(job)))
             }

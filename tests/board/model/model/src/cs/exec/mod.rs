@@ -17,7 +17,7 @@ pub use heap::settle;
 pub(super) use jobs::Active;
 
 use super::env::{Env, MemError, Oddity};
-use super::instr::Instr;
+use super::instr::{Instr, Visitor};
 use super::state::{code, Outcome, Ring, Stream, Trap, Why, BLOCKS};
 
 /// Instructions between two looks at asynchronous work.
@@ -34,6 +34,23 @@ const SPIN: u64 = 3_000;
 enum Go {
     Next,
     There,
+}
+
+/// An instruction at an address that is executed next.
+struct Step<'a, E: ?Sized> {
+    stream: &'a mut Stream,
+    env: &'a mut E,
+    ring: &'a Ring,
+    va: u64,
+}
+
+impl<E: Env + ?Sized> Visitor for Step<'_, E> {
+    type Out = Result<Go, Trap>;
+
+    #[inline(always)]
+    fn visit(self, instr: Instr) -> Self::Out {
+        self.stream.execute(self.env, self.ring, instr, self.va)
+    }
 }
 
 impl Stream {
@@ -88,6 +105,9 @@ impl Stream {
     /// What is to be said before anything else is executed.
     #[inline]
     fn event(&mut self) -> Option<Outcome> {
+        if !self.tell_error && !self.tell_oom {
+            return None;
+        }
         if std::mem::take(&mut self.tell_error) {
             return self.error.map(Outcome::Fault);
         }
@@ -168,23 +188,32 @@ impl Stream {
             MemError::Fault { va, .. } => Trap::fatal(code::CS_BUS_FAULT, va),
             other => other.into(),
         })?;
-        let Some(instr) = Instr::decode(word) else {
-            env.odd(Oddity::UnknownOpcode((word >> 56) as u8));
-            return Err(Trap::fatal(code::CS_INVALID_INSTRUCTION, va));
-        };
+        let opcode = (word >> 56) as u8;
         if Instr::reserved_bits(word) != 0 {
-            env.odd(Oddity::ReservedBits((word >> 56) as u8));
+            env.odd(Oddity::ReservedBits(opcode));
         }
-        if self.error.is_some() && self.skips(&instr) {
-            env.odd(Oddity::Skipped((word >> 56) as u8));
+        if self.error.is_some() && Instr::decode(word).is_some_and(|instr| self.skips(&instr)) {
+            env.odd(Oddity::Skipped(opcode));
             self.next();
-        } else if self.execute(env, ring, instr, va)? == Go::Next {
-            self.next();
+        } else {
+            let step = Step {
+                stream: self,
+                env,
+                ring,
+                va,
+            };
+            let Some(result) = Instr::visit(word, step) else {
+                env.odd(Oddity::UnknownOpcode(opcode));
+                return Err(Trap::fatal(code::CS_INVALID_INSTRUCTION, va));
+            };
+            if result? == Go::Next {
+                self.next();
+            }
         }
         self.executed = self.executed.wrapping_add(1);
         self.stalled = false;
         self.why = None;
-        let count = &mut self.counts[(word >> 56) as usize & 63];
+        let count = &mut self.counts[usize::from(opcode) & 63];
         *count = count.wrapping_add(1);
         Ok(())
     }
@@ -226,7 +255,7 @@ impl Stream {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn execute<E: Env + ?Sized>(
         &mut self,
         env: &mut E,

@@ -3,7 +3,7 @@
 //! Asynchronous work takes effect.
 
 use super::super::env::{Env, Work};
-use super::super::scoreboard::{Op, Phase};
+use super::super::scoreboard::{Op, Phase, Scoreboards};
 use super::super::state::{Outcome, Stream, Trap};
 
 /// Bits of LATEST_FLUSH_ID.
@@ -29,6 +29,17 @@ pub(in super::super) fn flushed_since(latest: u32, id: u32) -> bool {
 impl Stream {
     /// Lets all work take effect whose time has come. Says whether something was completed.
     pub(super) fn work<E: Env + ?Sized>(&mut self, env: &mut E) -> Result<bool, Outcome> {
+        let mut sb = std::mem::take(&mut self.sb);
+        let result = self.work_on(env, &mut sb);
+        self.sb = sb;
+        result
+    }
+
+    fn work_on<E: Env + ?Sized>(
+        &mut self,
+        env: &mut E,
+        sb: &mut Scoreboards,
+    ) -> Result<bool, Outcome> {
         self.hit_lock = false;
         self.sliced = false;
         let mut changed = false;
@@ -36,15 +47,15 @@ impl Stream {
         let mut waits = [false; 2];
         let mut now = env.now();
         let mut i = 0;
-        while let Some(entry) = self.sb.entries.get(i) {
+        while let Some(entry) = sb.entries.get(i) {
             let unit = entry.op.in_order();
             let job = matches!(entry.op, Op::Compute(_) | Op::Fragment(_));
             let behind = unit.is_some_and(|unit| waits[unit]);
             let ready = match entry.phase {
                 Phase::Deferred => {
-                    if self.sb.may_start(i) {
+                    if sb.may_start(i) {
                         let due = now.saturating_add(env.delay(Work::Deferred));
-                        self.sb.entries[i].phase = Phase::Running { due, after: 0 };
+                        sb.entries[i].phase = Phase::Running { due, after: 0 };
                         changed = true;
                         continue;
                     }
@@ -66,13 +77,11 @@ impl Stream {
                 i += 1;
                 continue;
             }
-            let mut op = std::mem::replace(&mut self.sb.entries[i].op, Op::Nothing);
-            let result = self.perform(env, &mut op);
+            let entry = &mut sb.entries[i];
+            let result = self.perform(env, &mut entry.op);
             if job {
                 now = env.now();
             }
-            let entry = &mut self.sb.entries[i];
-            entry.op = op;
             if job && self.active.is_some() {
                 entry.phase = Phase::Working;
             }
@@ -80,7 +89,7 @@ impl Stream {
                 Ok(Done::Working) => {}
                 Ok(Done::Starved) => entry.phase = Phase::Starved,
                 Ok(Done::Yes) => {
-                    self.completed(i);
+                    self.completed(sb, i);
                     if let Some(unit) = unit {
                         waits[unit] = behind;
                     }
@@ -92,7 +101,7 @@ impl Stream {
                 }
                 Err(Trap::Off) => return Err(Outcome::Off),
                 Err(Trap::Fault(failure) | Trap::Fatal(failure)) => {
-                    self.completed(i);
+                    self.completed(sb, i);
                     if let Some(unit) = unit {
                         waits[unit] = behind;
                     }
@@ -106,8 +115,8 @@ impl Stream {
         Ok(changed)
     }
 
-    fn completed(&mut self, index: usize) {
-        if self.sb.complete(index).progress {
+    fn completed(&mut self, sb: &mut Scoreboards, index: usize) {
+        if sb.complete(index) {
             self.progress = self.progress.wrapping_add(1);
         }
     }
