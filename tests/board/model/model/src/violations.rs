@@ -114,6 +114,8 @@ kinds! {
     RingInsert = "ring-insert",
     /// Suspend buffer that is too small, not mapped, or was written over.
     SuspendBuffer = "suspend-buffer",
+    /// Tiler heap in use whose context, or a chunk of which, is not mapped any more.
+    HeapGone = "heap-gone",
 }
 
 /// Counts and the last texts.

@@ -142,6 +142,8 @@ pub enum Oddity {
     NoResource(u8),
     /// A tiler heap with contents that make no sense, at this address.
     BadHeap(u64),
+    /// A tiler heap whose context, or a chunk of which, is not mapped any more, at this address.
+    HeapGone(u64),
     /// An instruction that was skipped because the stream is in the faulted state.
     Skipped(u8),
     /// A job of the shader cores that did not come to its end.
@@ -164,6 +166,7 @@ impl Oddity {
             Self::NotModelled(_) => "cs-not-modelled",
             Self::NoResource(_) => "cs-no-resource",
             Self::BadHeap(_) => "cs-bad-heap",
+            Self::HeapGone(_) => "cs-heap-gone",
             Self::Skipped(_) => "cs-skipped",
             Self::Job(JobFault::InvalidPc { .. }) => "job-invalid-pc",
             Self::Job(JobFault::InvalidEncoding { .. }) => "job-invalid-encoding",

@@ -17,6 +17,7 @@ use crate::inject::What;
 use crate::mcu::program::Outcome;
 use crate::mcu::work::{Offer, Work};
 use crate::ram::Page;
+use crate::violations::Violation;
 use cache::Cache;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -77,6 +78,7 @@ impl Runner {
     /// Runs a piece of a stream.
     pub fn run(&mut self, device: &dyn Device, scene: Scene, work: &mut Work) -> Outcome {
         self.cache.clear();
+        let group = work.group;
         let epoch = scene.gate.enter(self.number);
         let mut context = Context {
             device,
@@ -84,13 +86,14 @@ impl Runner {
             cache: &mut self.cache,
             dice: &mut self.dice,
             space: work.space,
-            group: work.group,
+            group,
+            progress: &work.progress,
             recall: &work.recall,
             epoch,
+            code: None,
             odd: Vec::new(),
             scene,
         };
-            code: None,
         let outcome = work.program.run(&mut context, work.budget);
         let odd = std::mem::take(&mut context.odd);
         context.scene.gate.leave(self.number);
@@ -99,7 +102,7 @@ impl Runner {
             device.with(&mut |gpu| gpu.env.clock.catch_up(clock));
         }
         if !odd.is_empty() {
-            device.with(&mut |gpu| gpu.env.odd.add(&odd));
+            device.with(&mut |gpu| note(gpu, group, &odd));
         }
         outcome
     }
@@ -174,6 +177,17 @@ fn spoil(gpu: &mut Gpu, mut work: Work) -> Result<Work, Work> {
     Ok(work)
 }
 
+/// Counts what a stream of a group did. What the driver answers for is a violation as well.
+fn note(gpu: &mut Gpu, group: usize, odd: &[Oddity]) {
+    gpu.env.odd.add(odd);
+    for odd in odd {
+        if let Oddity::HeapGone(va) = odd {
+            gpu.env
+                .violation(Violation::HeapGone, || format!("group {group} at {va:#x}"));
+        }
+    }
+}
+
 /// Gives a stream back.
 pub fn put_back(gpu: &mut Gpu, work: Work, outcome: Outcome) {
     let now = gpu.env.clock.now();
@@ -199,9 +213,13 @@ struct Context<'a> {
     dice: &'a mut Dice,
     space: usize,
     group: usize,
+    /// Progress counters of the group's streams, none of which runs now but this one.
+    progress: &'a [u64],
     recall: &'a AtomicBool,
     /// Of the cache and of `code`.
     epoch: u64,
+    /// The page that instructions come from, and its number.
+    code: Option<(u64, Page)>,
     odd: Vec<Oddity>,
     scene: Scene,
 }
@@ -218,8 +236,6 @@ impl Env for Context<'_> {
 
     fn cycles(&mut self) -> u64 {
         ticks(self.scene.clock.now(), self.scene.cycle_hz)
-    /// The page that instructions come from, and its number.
-    code: Option<(u64, Page)>,
     }
 
     fn latest_flush_id(&mut self) -> u32 {
@@ -261,11 +277,16 @@ impl Env for Context<'_> {
         self.scene.tiler_bytes
     }
 
+    fn progress(&mut self, stream: u8) -> Option<u64> {
+        self.progress.get(usize::from(stream)).copied()
+    }
+
     fn odd(&mut self, what: Oddity) {
         self.odd.push(what);
         if self.odd.len() >= 256 {
             let odd = std::mem::take(&mut self.odd);
-            self.device.with(&mut |gpu| gpu.env.odd.add(&odd));
+            let group = self.group;
+            self.device.with(&mut |gpu| note(gpu, group, &odd));
         }
     }
 

@@ -303,6 +303,47 @@ fn a_job_from_the_ring_to_the_interrupt() {
     }
 }
 
+/// A stream waits for the counter of the other one, which gets there in two steps; in between the
+/// group is suspended, and comes back.
+#[test]
+fn progress_wait_across_a_suspend() {
+    let mut d = Driver::new(Layout::default());
+    d.start();
+    let mut words = vec![mov48(2, 2), 24 << 56 | 2 << 40 | 1];
+    words.extend(job(0x77, 0));
+    d.put(0, &words);
+    d.kick();
+    d.update_status();
+    assert_eq!(d.status(0, 0x60), 2, "blocked: progress");
+    d.put(1, &[mov48(0, 1), 42 << 56]);
+    d.kick();
+    assert_eq!(d.word(DATA), 0, "1 is not enough");
+    d.suspend();
+    d.resume();
+    d.put(1, &[3 << 56 | 1 << 32]);
+    d.kick();
+    assert_eq!(d.word(DATA), 0x77);
+    // Its own counter, and one that there is not.
+    d.put(
+        0,
+        &[mov48(2, 0), 24 << 56 | 2 << 40, 24 << 56 | 2 << 40 | 31],
+    );
+    d.kick();
+    assert_eq!(d.status(0, 0x80) & 0xff, 0, "no fault");
+    assert_eq!(d.status(0, 0x84) & 0xff, 0x49);
+    d.b.clean();
+}
+
+/// The tiler needs a chunk of a heap whose context is not mapped, as after a driver took it away.
+#[test]
+fn a_heap_that_is_gone_is_counted() {
+    let mut d = Driver::new(Layout::default());
+    d.start();
+    d.put(0, &[mov48(2, 0x7770_0000), 48 << 56 | 2 << 40, 49 << 56]);
+    d.kick();
+    assert_eq!(d.b.count(V::HeapGone), 1);
+}
+
 #[test]
 fn events_come_once_until_they_are_acknowledged() {
     let mut d = Driver::new(Layout::default());

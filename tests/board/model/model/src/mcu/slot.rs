@@ -169,6 +169,16 @@ impl Slot {
         }
     }
 
+    /// Progress counter of its stream, which no thread has.
+    pub fn progress(&self) -> u64 {
+        match &self.run {
+            Run::Ready(program) | Run::Parked(program, _) | Run::Dead(program) => {
+                program.stream.progress()
+            }
+            Run::Off | Run::Out(_) => 0,
+        }
+    }
+
     /// The ring with what is in it.
     pub fn ring(&self) -> Ring {
         Ring {

@@ -4,7 +4,7 @@
 
 use super::group::Group;
 use super::program::{Outcome, Program};
-use super::slot::{Event, OomState, Park, Run};
+use super::slot::{Event, OomState, Park, Run, Slot};
 use super::{Mcu, State};
 use crate::cs::env::Scope;
 use crate::exec;
@@ -25,6 +25,8 @@ pub struct Work {
     pub program: Box<Program>,
     /// Address space.
     pub space: usize,
+    /// Progress counters of all streams of the group; 0 of those that there are not.
+    pub progress: Vec<u64>,
     /// Set when it must come back.
     pub recall: Arc<AtomicBool>,
     ticket: u64,
@@ -84,14 +86,18 @@ impl Mcu {
             match std::mem::take(&mut slot.run) {
                 Run::Ready(mut program) => {
                     program.ring = slot.ring();
+                    let own = program.stream.progress();
                     self.turn = n;
                     self.tickets = self.tickets.wrapping_add(1);
                     slot.run = Run::Out(self.tickets);
                     slot.woken = false;
+                    let mut progress: Vec<u64> = group.slots.iter().map(Slot::progress).collect();
+                    progress[s] = own;
                     return Offer::Work(Work {
                         group: g,
                         stream: s,
                         program,
+                        progress,
                         space: group.config.space as usize,
                         recall: Arc::clone(&group.recall),
                         ticket: self.tickets,
@@ -119,6 +125,7 @@ impl Mcu {
             return;
         }
         let mut program = work.program;
+        let advanced = work.progress.get(work.stream) != Some(&program.stream.progress());
         let extract = program.stream.extract();
         if slot.extract != extract || outcome == Outcome::More {
             slot.extract = extract;
@@ -155,6 +162,12 @@ impl Mcu {
                 Run::Ready(program)
             }
         };
+        if advanced {
+            // Also itself, if it waits for its own.
+            for slot in &mut group.slots {
+                slot.wake(|park| park == Park::Waits);
+            }
+        }
         if group.slots.iter().any(|s| s.oom == OomState::Refused) {
             group.settle();
         }

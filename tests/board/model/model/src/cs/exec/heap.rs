@@ -16,7 +16,7 @@
 //! base, `+16` bottom, `+24` top). A full one goes to the list of the tiler context (`+40` first,
 //! `+48` last), which FINISH_FRAGMENT gives back to the heap.
 
-use super::super::env::{Env, Oddity};
+use super::super::env::{Env, MemError, Oddity};
 use super::super::scoreboard::{Op, Tiling, TilingStage};
 use super::super::state::{code, Oom, OomRequest, Stream, Trap};
 
@@ -38,6 +38,18 @@ impl Stream {
         Trap::fault(code::DATA_INVALID, va)
     }
 
+    /// What came of an access to a heap's context, or to a chunk of it.
+    fn heap_memory<E: Env + ?Sized, T>(
+        &self,
+        env: &mut E,
+        result: Result<T, MemError>,
+    ) -> Result<T, Trap> {
+        if let Err(MemError::Fault { va, .. }) = result {
+            env.odd(Oddity::HeapGone(va));
+        }
+        Ok(result?)
+    }
+
     /// HEAP_OPERATION.
     pub(super) fn heap_count<E: Env + ?Sized>(
         &mut self,
@@ -50,7 +62,8 @@ impl Stream {
             1 => 4,
             _ => 8,
         };
-        env.atomic32(heap.wrapping_add(at), &mut |n| n.wrapping_add(1))?;
+        let counted = env.atomic32(heap.wrapping_add(at), &mut |n| n.wrapping_add(1));
+        self.heap_memory(env, counted)?;
         Ok(())
     }
 
@@ -75,10 +88,12 @@ impl Stream {
             if end == 0 {
                 return Err(self.bad_heap(env, *last));
             }
-            let old = env.load64(heap.wrapping_add(16))?;
+            let old = env.load64(heap.wrapping_add(16));
+            let old = self.heap_memory(env, old)?;
             // A second try after the list was changed must not tie it into a ring.
             if old != *first {
-                env.store64(end, old)?;
+                let linked = env.store64(end, old);
+                self.heap_memory(env, linked)?;
                 if old == 0 {
                     env.store64(heap.wrapping_add(24), *last)?;
                 }
@@ -129,7 +144,10 @@ impl Stream {
                     tiling.stage = TilingStage::Retire {
                         base,
                         size: env.load32(desc.wrapping_add(4))?,
-                        next: env.load64(base)?,
+                        next: {
+                            let next = env.load64(base);
+                            self.heap_memory(env, next)?
+                        },
                         before: env.load64(context.wrapping_add(40))?,
                     };
                 }
@@ -173,7 +191,8 @@ impl Stream {
                         return Err(self.bad_heap(env, found));
                     }
                     if cut {
-                        env.store64(va, 0)?;
+                        let cut = env.store64(va, 0);
+                        self.heap_memory(env, cut)?;
                     }
                     let top = va.wrapping_add(size.into());
                     env.store32(desc.wrapping_add(4), size)?;
@@ -202,9 +221,11 @@ impl Stream {
         if heap == 0 || heap % 8 != 0 {
             return Err(self.bad_heap(env, heap));
         }
-        let first = env.load64(heap.wrapping_add(16))?;
+        let first = env.load64(heap.wrapping_add(16));
+        let first = self.heap_memory(env, first)?;
         if first != 0 {
-            let next = env.load64(chunk(first).0)?;
+            let next = env.load64(chunk(first).0);
+            let next = self.heap_memory(env, next)?;
             if next == 0 {
                 env.store64(heap.wrapping_add(24), 0)?;
             }

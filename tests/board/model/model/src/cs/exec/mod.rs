@@ -339,9 +339,9 @@ impl Stream {
                 match env.progress(queue) {
                     Some(now) if now >= value => {}
                     Some(_) => return Err(Trap::Wait(Why::Progress)),
-                    // Nobody says what the others have.
+                    // There is no such stream.
                     None => {
-                        env.odd(Oddity::NotModelled(24));
+                        env.odd(Oddity::BadField(24));
                         return Err(Trap::fatal(code::CS_INVALID_INSTRUCTION, va));
                     }
                 }

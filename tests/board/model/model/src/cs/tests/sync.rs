@@ -170,7 +170,7 @@ fn progress_of_another_stream() {
         source: 0,
     }]);
     assert!(matches!(b.run(), Outcome::Fatal(_)));
-    assert_eq!(b.env.odd("cs-not-modelled"), 1);
+    assert_eq!(b.env.odd("cs-bad-field"), 1);
 }
 
 #[test]
