@@ -320,8 +320,11 @@ fn progress_wait_across_a_suspend() {
     assert_eq!(d.word(DATA), 0, "1 is not enough");
     d.suspend();
     d.resume();
-    d.put(1, &[3 << 56 | 1 << 32]);
+    // The second step takes some time, in which the other stream looks, and waits.
+    d.put(1, &[0x2400_5e00_0000_0233, 3 << 56 | 1 << 32 | 1 << 16]);
     d.kick();
+    d.b.wait(20_000);
+    d.b.work();
     assert_eq!(d.word(DATA), 0x77);
     // Its own counter, and one that there is not.
     d.put(

@@ -168,13 +168,6 @@ pub enum Op {
         wide: bool,
     },
     TexFetch,
-    LeaTex {
-        immediate: bool,
-    },
-    StCvt,
-    LdTex {
-        immediate: bool,
-    },
     /// Known to the disassembler only. A job that comes to it ends.
     Unsupported,
 }

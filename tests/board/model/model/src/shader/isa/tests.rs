@@ -4,7 +4,9 @@
 
 use super::decode::{decode, known_bits, lookup};
 use super::disasm::instruction;
+use super::op::Op;
 use super::rows::TABLE;
+use std::collections::BTreeSet;
 
 #[test]
 fn every_row_is_found_by_its_encoding() {
@@ -38,4 +40,15 @@ fn the_text_is_that_of_mesa() {
         count += 1;
     }
     assert!(count > 200, "{count}");
+}
+
+/// The README names what is not executed, and nothing else.
+#[test]
+fn the_readme_is_right() {
+    let readme = include_str!("../../../../README.md");
+    let list = readme.split("not executed:\n\n").nth(1).unwrap();
+    let list = list.split("\n\n").next().unwrap();
+    let named: BTreeSet<&str> = list.split_whitespace().collect();
+    let unsupported = TABLE.iter().filter(|entry| entry.op == Op::Unsupported);
+    assert_eq!(named, unsupported.map(|entry| entry.name).collect());
 }
