@@ -132,16 +132,36 @@ pub(super) fn threads(b: Bench) -> Arc<Shared> {
     shared
 }
 
+/// Where memory of the microcontroller is.
+fn fw_pa(gpu: &mut Gpu, va: u32) -> Option<u64> {
+    let va = u64::from(va);
+    let leaf = gpu.mmu.access(&mut gpu.env, 0, va, Kind::Read).ok()?;
+    Some(leaf.pa + (va - leaf.va))
+}
+
+/// Reads a word of it.
+#[cfg(test)]
+pub(super) fn fw_read(shared: &Shared, va: u32) -> u32 {
+    let word = shared.access(|gpu| {
+        let pa = fw_pa(gpu, va)?;
+        gpu.env.ram.read_u32(pa)
+    });
+    word.unwrap_or(0)
+}
+
+/// Writes a word of it.
+pub(super) fn fw_write(shared: &Shared, va: u32, value: u32) {
+    shared.access(|gpu| {
+        let pa = fw_pa(gpu, va)?;
+        gpu.env.ram.write_u32(pa, value)
+    });
+}
+
 /// Has the stream of a group execute so many bytes of its ring.
 pub(super) fn go(shared: &Shared, group: u32, bytes: u32) {
-    shared.access(|gpu| {
-        let queue = u64::from(QUEUE + group * 0x2000);
-        if let Ok(leaf) = gpu.mmu.access(&mut gpu.env, 0, queue, Kind::Read) {
-            let _ = gpu.env.ram.write_u32(leaf.pa, bytes);
-        }
-        let bell = 0x8_0000 + 0x1_0000 * u64::from(group + 1);
-        gpu.mmio_write(bell, &1u32.to_le_bytes());
-    });
+    fw_write(shared, QUEUE + group * 0x2000, bytes);
+    let bell = 0x8_0000 + 0x1_0000 * u64::from(group + 1);
+    shared.access(|gpu| gpu.mmio_write(bell, &1u32.to_le_bytes()));
 }
 
 /// Runs code of a stream on this thread, and nothing beside it. `count` says how far the stream is.

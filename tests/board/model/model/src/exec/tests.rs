@@ -2,7 +2,9 @@
 
 //! Threads that execute streams, against address space commands.
 
-use super::speed::{device, go, threads};
+use super::speed::{device, fw_read, fw_write, go, threads};
+use crate::inject::Request;
+use crate::mcu::layout::{Layout, GLOBAL_INPUT};
 use crate::shared::Shared;
 use crate::testing::{leaf, Bench};
 use std::time::{Duration, Instant};
@@ -97,6 +99,48 @@ fn nothing_is_stored_behind_a_lock() {
         wait("a store to the new page", || word(new) != before);
         assert_eq!(word(old), locked, "round {round}: stored to the old page");
     }
+    write(&shared, 0x700, 0);
+    let violations = shared.inspect(|gpu| gpu.env.violations.total());
+    assert_eq!(violations, 0);
+}
+
+/// A stream with a fault goes on when the host has acknowledged it and rung the group's doorbell. The
+/// threads sleep then, and must be told.
+#[test]
+fn an_answer_wakes_the_threads() {
+    let (mut b, root) = device(&[&RING]);
+    let (code, data) = (b.page(), b.page());
+    b.map(root, CODE, code, leaf::RW | leaf::XN);
+    b.map(root, DATA, data, leaf::RW | leaf::XN);
+    // ERROR_BARRIER in place of a MOVE that is not needed.
+    let go_on = COUNT.into_iter().enumerate().map(|(n, word)| match n {
+        1 => 47 << 56,
+        _ => word,
+    });
+    for (at, word) in (code..).step_by(8).zip(go_on) {
+        b.put(at, word);
+    }
+    let request = ["cs-fault", "0x58", "0", "0"];
+    b.gpu.inject(Request::parse(&request).unwrap());
+    let shared = threads(b);
+    go(&shared, 0, 8 * RING.len() as u32);
+    let layout = Layout::default();
+    let (group, stream) = (layout.group_input(0), layout.stream_input(0, 0));
+    let fault = 1 << 31;
+    wait("the fault", || {
+        (fw_read(&shared, stream) ^ fw_read(&shared, stream + 0x100)) & fault != 0
+    });
+    std::thread::sleep(Duration::from_millis(20));
+    let word = |pa: u64| shared.access(|gpu| gpu.env.ram.read_u32(pa)).unwrap();
+    assert_eq!(word(data), 0);
+    let req = fw_read(&shared, stream);
+    fw_write(&shared, stream, req ^ fault);
+    let served = fw_read(&shared, group + 0x108);
+    fw_write(&shared, group + 8, served ^ 1);
+    let served = fw_read(&shared, GLOBAL_INPUT + 0x108);
+    fw_write(&shared, GLOBAL_INPUT + 8, served ^ 1);
+    write(&shared, 0x8_0000, 1);
+    wait("a store", || word(data) != 0);
     write(&shared, 0x700, 0);
     let violations = shared.inspect(|gpu| gpu.env.violations.total());
     assert_eq!(violations, 0);

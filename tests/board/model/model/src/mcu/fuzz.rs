@@ -173,12 +173,19 @@ impl Case<'_> {
                 self.b.fw_write(at, value);
             }
             // A request as a driver makes it: bits that differ from what was acknowledged.
-            6..=8 => {
+            6 => {
                 let at = self.block();
                 let ack = self.b.fw_read(at + 0x100);
                 let state = self.rng.below(4) as u32;
                 let bits = self.rng.next() as u32 & self.rng.next() as u32 & !7;
                 self.b.fw_write(at, (ack & !7 | state) ^ bits);
+            }
+            // The same with nothing wrong in it: the group starts, stops, goes on.
+            7 | 8 => {
+                let at = self.layout.group_input(0);
+                let ack = self.b.fw_read(at + 0x100);
+                let state = self.rng.below(4) as u32;
+                self.b.fw_write(at, ack & !7 | state);
             }
             9 => self.set_up(),
             // More in a ring.

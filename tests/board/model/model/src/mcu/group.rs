@@ -108,6 +108,8 @@ pub struct Group {
     pub recall: Arc<AtomicBool>,
     /// Streams.
     pub slots: Vec<Slot>,
+    /// The host has asked for START or RESUME, which is not done.
+    pub starting: bool,
     /// Configuration.
     pub config: Config,
     /// Another configuration that was seen without a request for it.
@@ -213,6 +215,7 @@ impl Group {
             });
         }
         if (req ^ ack) & bit::STATE != 0 {
+            self.starting = matches!(req & bit::STATE, 1 | 3);
             ask(io, Act::State(g));
         }
         if (req ^ ack) & bit::ENDPOINT != 0 {

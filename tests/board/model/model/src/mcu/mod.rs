@@ -207,6 +207,8 @@ impl Mcu {
         env.counters.inc(Counter::Doorbell);
         if page > self.layout.groups {
             env.violation(Violation::DoorbellNoSlot, || format!("page {page}"));
+        } else if self.state == State::Fatal {
+            // The host cannot know yet.
         } else if !matches!(self.state, State::Running | State::Silent) || !env.l2_on {
             env.violation(Violation::DoorbellMcuOff, || {
                 format!("page {page}, {:?}", self.state)
@@ -216,7 +218,9 @@ impl Mcu {
         } else {
             let heard = |slot: &slot::Slot| slot.used() && u32::from(slot.doorbell) == page;
             let mut slots = self.groups.iter().flat_map(|g| &g.slots);
-            if !slots.any(heard) {
+            // One that is to be started has no doorbell yet, and takes the pointers then.
+            let starting = self.groups.iter().any(|g| g.starting);
+            if !slots.any(heard) && !starting {
                 env.violation(Violation::DoorbellStopped, || format!("page {page}"));
             }
             self.rung_pages |= 1 << page;
@@ -273,6 +277,8 @@ impl Mcu {
             self.look(io)?;
             self.rung = false;
             self.wake_sync();
+            // The host may have answered a stream that waited for that.
+            self.offered = true;
         }
         if self.rung_pages != 0 {
             for group in &mut self.groups {

@@ -127,6 +127,7 @@ impl Group {
             ..config
         };
         self.state = State::Active;
+        self.starting = false;
         self.recall = Default::default();
         self.sync = false;
         self.idle = Idle::No;
@@ -260,6 +261,7 @@ impl Group {
             *slot = Slot::default();
         }
         self.state = State::Empty;
+        self.starting = false;
         self.sync = false;
         self.idle = Idle::No;
         self.config = Config::default();
