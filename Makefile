@@ -11,7 +11,7 @@ PATCHES ?= yes
 export KERNEL PATCHES DRIVER CMD SHARE MEM SWAP CPUS ICOUNT TIMEOUT BOARD APPEND LOG RUN KO LONG ONLY MESA
 export LINUX PANTHOR_CACHE DEBIAN_MIRROR JOBS FLAVOUR VERSION STOCK
 
-.PHONY: all module install setup vm demo test test-mesa test-stock mutants bench check check-configs debian format clean prune help
+.PHONY: all module install setup vm demo test test-mesa test-interfaces test-stock mutants bench check check-configs debian format clean prune help
 
 ifdef KDIR
 
@@ -71,6 +71,10 @@ test:
 test-mesa:
 	@$(ENV)/setup all
 	@PROGRAMS=mesa $(ENV)/test
+
+test-interfaces:
+	@$(ENV)/setup all
+	@tests/board/model/test-interfaces
 
 test-stock: KERNEL = stock
 test-stock: PATCHES = no

@@ -45,7 +45,7 @@ fn for_ever() -> Vec<u64> {
 fn status(dev: &Dev, done: &Syncobj<'_>) -> Res<i32> {
     ok!(done.wait(LIMIT));
     // DRM_IOCTL_SYNCOBJ_HANDLE_TO_FD, as a sync file.
-    let mut handle = [u64::from(done.handle) | 1 << 32, u64::from(u32::MAX), 0];
+    let mut handle = [u64::from(done.handle) | (1 << 32), u64::from(u32::MAX), 0];
     // SAFETY: 16 bytes, or 24 of later kernels: handle, flags, descriptor.
     let n = unsafe { libc::ioctl(dev.fd(), iowr(0xc1, 16) as _, handle.as_mut_ptr()) };
     ok!(sys::cvt(n.into()));
@@ -53,7 +53,7 @@ fn status(dev: &Dev, done: &Syncobj<'_>) -> Res<i32> {
     let file = unsafe { OwnedFd::from_raw_fd(handle[1] as i32) };
     // SYNC_IOC_FILE_INFO: a name of 32 bytes, status, flags, number of fences, their address.
     let mut info = [0_i32; 14];
-    let request: u64 = 3 << 30 | 56 << 16 | 0x3e << 8 | 4;
+    let request: u64 = (3 << 30) | (56 << 16) | (0x3e << 8) | 4;
     // SAFETY: 56 bytes.
     let n = unsafe { libc::ioctl(file.as_raw_fd(), request as _, info.as_mut_ptr()) };
     ok!(sys::cvt(n.into()));
@@ -257,7 +257,11 @@ fn not_started() -> Res {
     let before = boots(&mut model)?;
     let done = ok!(bench.submit(0, &store(0, 7)));
     let why = status(&dev, &done)?;
-    note!("{why}, {:?}, {} boots", bench.state(), boots(&mut model)? - before);
+    note!(
+        "{why}, {:?}, {} boots",
+        bench.state(),
+        boots(&mut model)? - before
+    );
     drop(bench);
     others_work(&dev)?;
     bear(&mut model)
@@ -271,12 +275,17 @@ const CHUNK: u32 = 128 << 10;
 const CONTEXT: u64 = OUT + 0x1000;
 const DESC: u64 = OUT + 0x1100;
 
-const REQ_TILER: u64 = 34 << 56 | 0xc;
-const RUN_IDVS: u64 = 6 << 56 | 1 << 33;
+/// An instruction with its registers in bits 55 to 48 and 47 to 40.
+const fn word(opcode: u64, to: u64, from: u64, rest: u64) -> u64 {
+    (opcode << 56) | (to << 48) | (from << 40) | rest
+}
+
+const REQ_TILER: u64 = word(34, 0, 0, 0xc);
+const RUN_IDVS: u64 = word(6, 0, 0, 1 << 33);
 
 /// `HEAP_OPERATION`: 0 a render pass begins, 1 it is tiled, 3 it is rendered.
 fn pass(operation: u64) -> u64 {
-    49 << 56 | operation << 32
+    word(49, 0, 0, operation << 32)
 }
 
 /// A heap of at most `max` chunks, and a stream that draws so many times on it.
@@ -290,16 +299,16 @@ fn draws(dev: &Dev, bench: &Bench<'_>, max: u32, draws: usize) -> Res<Vec<u64>> 
         ..TilerHeapCreate::default()
     };
     ok!(dev.call(&mut heap));
-    let word = |va: u64| ((va - OUT) / 8) as usize;
+    let at = |va: u64| ((va - OUT) / 8) as usize;
     let first = heap.first_chunk_gpu_va;
-    bench.out.set(word(CONTEXT) + 3, DESC);
-    bench.out.set(word(DESC), u64::from(CHUNK) << 32);
-    bench.out.set(word(DESC) + 1, first);
-    bench.out.set(word(DESC) + 2, first + 64);
-    bench.out.set(word(DESC) + 3, first + u64::from(CHUNK));
+    bench.out.set(at(CONTEXT) + 3, DESC);
+    bench.out.set(at(DESC), u64::from(CHUNK) << 32);
+    bench.out.set(at(DESC) + 1, first);
+    bench.out.set(at(DESC) + 2, first + 64);
+    bench.out.set(at(DESC) + 3, first + u64::from(CHUNK));
     let mut stream = vec![
         mov48(70, heap.ctx_gpu_va),
-        48 << 56 | 70 << 40,
+        word(48, 0, 70, 0),
         mov48(40, CONTEXT),
         REQ_TILER,
         pass(0),
@@ -358,13 +367,13 @@ fn heap_with_a_handler() -> Res {
     let handler = [
         mov48(72, context),
         // The list of full chunks: first in d86, last in d88.
-        20 << 56 | 86 << 48 | 72 << 40 | 0xf << 16 | list,
+        word(20, 86, 72, (0xf << 16) | list),
         wait(1),
         // They go back to the heap, and the context has none.
-        11 << 56 | 86 << 40 | 88 << 32,
+        word(11, 0, 86, 88 << 32),
         mov48(74, 0),
         mov48(76, 0),
-        21 << 56 | 74 << 48 | 72 << 40 | 0xf << 16 | list,
+        word(21, 74, 72, (0xf << 16) | list),
         wait(1),
         mov48(78, OUT + 4),
         add32(80, 80, 1),
@@ -373,11 +382,11 @@ fn heap_with_a_handler() -> Res {
     ];
     let (at, bytes) = ok!(bench.stream(&handler));
     let mut stream = vec![
-        23 << 56 | 1,
+        word(23, 0, 0, 1),
         mov32(80, 0),
         mov48(82, at),
         mov32(84, bytes),
-        25 << 56 | 82 << 40 | 84 << 32 | 2,
+        word(25, 0, 82, (84 << 32) | 2),
     ];
     stream.extend(draws(&dev, &bench, 2, 6)?);
     let done = ok!(bench.submit(0, &stream));

@@ -214,8 +214,8 @@ impl Group {
                 format!("group {g} request {req:#x}")
             });
         }
+        self.starting = (req ^ ack) & bit::STATE != 0 && matches!(req & bit::STATE, 1 | 3);
         if (req ^ ack) & bit::STATE != 0 {
-            self.starting = matches!(req & bit::STATE, 1 | 3);
             ask(io, Act::State(g));
         }
         if (req ^ ack) & bit::ENDPOINT != 0 {

@@ -107,6 +107,15 @@ fn groups_that_do_not_answer() {
     d.ask_state(0);
     assert_eq!(d.ack() & 7, 0, "but it can be terminated");
 
+    let mut d = with(&["no-start 0"]);
+    d.ask_state(1);
+    assert_eq!(d.ack() & 7, 0);
+    d.b.write(0x9_0000, 1);
+    d.b.clean();
+    d.ask_state(0);
+    d.b.write(0x9_0000, 1);
+    assert_eq!(d.b.count(V::DoorbellStopped), 1, "nothing is to be started");
+
     let mut d = with(&["corrupt-suspend any"]);
     d.start();
     d.put(0, &job(1, 0));
@@ -146,6 +155,7 @@ fn a_microcontroller_that_is_gone() {
         d.b.fw_write(GLOBAL_INPUT, req ^ 0x100);
         d.b.ring();
         assert_eq!(d.b.fw_read(GLOBAL_OUTPUT), ack);
+        d.b.clean();
     }
     let mut d = with(&["no-ack global 0x100"]);
     let ack = d.b.fw_read(GLOBAL_OUTPUT);
