@@ -69,6 +69,8 @@ int kx_drm_vma_take_first(struct drm_gem_object *obj, struct drm_device *dev);
 void kx_drm_vma_give_back(struct drm_gem_object *obj, struct drm_device *dev);
 int kx_drm_gem_huge_mnt_create(struct drm_device *dev);
 unsigned long kx_gem_nr_cached_pages(struct drm_gem_object *obj);
+int kx_gem_read_in(struct drm_gem_object *obj, pgoff_t start, pgoff_t end);
+struct page **kx_gem_get_cached_pages(struct drm_gem_object *obj);
 long kx_gem_reclaim_range(struct drm_gem_object *obj, pgoff_t start, pgoff_t end);
 
 static const unsigned long KX_DRM_FILE_PAGE_OFFSET_SIZE __maybe_unused =

@@ -15,6 +15,9 @@ use kernel::{
     sync::{aref::ARef, Arc},
 };
 
+/// How often the memory of a VM is brought back of which the shrinker takes some again meanwhile.
+const RESTORE_TRIES: usize = 4;
+
 /// Whether a VM can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum VmStatus {
@@ -114,21 +117,36 @@ impl Vm {
         if self.status() == VmStatus::Unusable {
             return Ok(());
         }
-        let result = self
-            .restore_each()
-            .and_then(|()| self.space.with_all_locked(|locked| locked.validate()));
-        match result {
+        match self.with_memory(|| Ok(())) {
             // It may have been destroyed meanwhile.
             Err(_) if self.status() == VmStatus::Unusable => Ok(()),
             result => result,
         }
     }
 
+    /// Brings all evicted memory of the VM back, with its mappings, and calls `f` with the locks of all of
+    /// it held. Errors as [`Self::restore`], but for `EINVAL` when the VM cannot be used any more.
+    ///
+    /// When memory is short, the shrinker takes some of it again before all locks are held. That is
+    /// tried again, but not often: `ENOMEM` then.
+    fn with_memory<R>(&self, mut f: impl FnMut() -> Result<R>) -> Result<R> {
+        for _ in 0..RESTORE_TRIES {
+            self.restore_each()?;
+            let result = self.space.with_all_locked(|locked| {
+                locked.validate()?;
+                f()
+            });
+            match result {
+                Err(e) if e == EAGAIN => (),
+                result => return result,
+            }
+        }
+        Err(ENOMEM)
+    }
+
     /// Brings evicted memory back with its mappings, one buffer after the other: whoever wants another
     /// one, which may be shared with him, does not wait. `EIO` ends it for one buffer only: the caller
     /// validates the VM, and hears of it there. `ENOMEM`, `EINTR`, `ENODEV`; `EINVAL` when the VM cannot be used any more.
-    ///
-    /// When memory is short, the shrinker may take some of it again meanwhile.
     fn restore_each(&self) -> Result {
         let mut evicted = KVVec::new();
         self.collect_mapped(&mut evicted, |bo| !bo.looks_resident())?;
@@ -140,8 +158,10 @@ impl Vm {
             if bo.looks_resident() || bo.is_abandoned() {
                 return Ok(());
             }
-            let locked = bo.lock_interruptible()?;
-            match self.space.restore_object(&locked) {
+            let result = bo
+                .lock_resident()
+                .and_then(|locked| self.space.restore_object(&locked));
+            match result {
                 Err(e) if e != EIO => Err(e),
                 _ => Ok(()),
             }
@@ -154,9 +174,7 @@ impl Vm {
     /// number of the slot. `EBUSY` when all slots are in use; others as [`Self::restore`].
     #[cfg_attr(not(CONFIG_DRM_PANTHOR_RS_TEST), expect(dead_code))] // Jobs will use it.
     pub(crate) fn activate(&self) -> Result<u32> {
-        self.restore_each()?;
-        self.space.with_all_locked(|locked| {
-            locked.validate()?;
+        self.with_memory(|| {
             let mut guard = self.space.lock();
             let config = self.space.config(guard.state())?;
             let slots = &self.space.dev().mmu.slots;

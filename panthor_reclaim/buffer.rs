@@ -226,12 +226,9 @@ pub(super) fn restore(dev: &PanthorDevice, bo: &Bo, short: &[Arc<Vm>]) -> Result
     if bo.is_abandoned() {
         return Ok(Done::Nothing);
     }
-    let locked = bo.lock_interruptible()?;
-    if !locked.is_resident() {
-        if is_mapped_in(bo, short) {
-            return Ok(Done::Kept(Reason::NoMemory));
-        }
-        locked.prepare_cpu_map()?;
+    if !bo.looks_resident() && is_mapped_in(bo, short) {
+        return Ok(Done::Kept(Reason::NoMemory));
     }
+    bo.lock_resident()?.prepare_cpu_map()?;
     Ok(Done::Moved { bytes: bo.size() })
 }

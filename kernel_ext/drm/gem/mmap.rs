@@ -274,7 +274,11 @@ impl<T: DriverObject> Fault<'_, T> {
                 return ret;
             }
             if self.is_quick() && !nowait {
-                return self.populate_and_insert(&locked);
+                match locked.prepare_cpu_map() {
+                    // With the lock held nobody could make room of what it protects.
+                    Err(e) if e == ENOMEM => (),
+                    result => return self.insert_after(result, &locked),
+                }
             }
         }
 
@@ -290,8 +294,8 @@ impl<T: DriverObject> Fault<'_, T> {
         let obj: ARef<Object<T>> = self.obj.into();
         // SAFETY: The fault may be retried, so that the lock is ours to release.
         unsafe { bindings::kx_vmf_release_mmap_lock(self.vmf) };
-        if let Ok(locked) = obj.lock_interruptible() {
-            // An error is found again, and reported, by the retry.
+        // An error is found again, and reported, by the retry.
+        if let Ok(locked) = obj.lock_resident() {
             let _ = locked.prepare_cpu_map();
         }
         RETRY
@@ -316,7 +320,7 @@ impl<T: DriverObject> Fault<'_, T> {
             // The signal is handled first, then the access is tried again.
             return NOPAGE;
         };
-        self.populate_and_insert(&locked)
+        self.insert_after(locked.prepare_cpu_map(), &locked)
     }
 
     /// Whether all pages come in the time that a fault of ordinary memory may take, which holds the
@@ -327,8 +331,8 @@ impl<T: DriverObject> Fault<'_, T> {
     }
 
     #[link_section = ".text.kx_fast"]
-    fn populate_and_insert(&self, locked: &Locked<'_, T>) -> bindings::vm_fault_t {
-        match locked.prepare_cpu_map() {
+    fn insert_after(&self, result: Result, locked: &Locked<'_, T>) -> bindings::vm_fault_t {
+        match result {
             Ok(()) => self.insert(locked).unwrap_or(SIGBUS),
             Err(e) if e == EINTR => NOPAGE,
             Err(_) => SIGBUS,

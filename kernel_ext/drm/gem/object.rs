@@ -56,6 +56,8 @@ pub(crate) struct Object<T: DriverObject> {
     pub(super) exported: Atomic<bool>,
     /// Whether there is memory now, for those who look without the lock.
     pub(super) resident: Atomic<bool>,
+    /// Whether the pages could not be read when that was tried last.
+    pub(super) unreadable: Atomic<bool>,
     /// Kernel mapping of the pages, shared by all who ask for one.
     pub(super) vmap: UnsafeCell<super::backing::KernelMap>,
     /// The place in the list of all objects of the device.
@@ -103,6 +105,7 @@ impl<T: DriverObject> Object<T> {
                 evictions: Atomic::new(0),
                 exported: Atomic::new(false),
                 resident: Atomic::new(false),
+                unreadable: Atomic::new(false),
                 vmap: UnsafeCell::new(super::backing::KernelMap::Unmapped),
                 links: registry::Links::new(),
                 shared_resv,
@@ -278,6 +281,11 @@ impl<T: DriverObject> Object<T> {
     /// Whether pages are there now; without the lock, for people to look at.
     pub(crate) fn looks_resident(&self) -> bool {
         self.resident.load(Relaxed)
+    }
+
+    /// Whether the pages could not be read when that was tried last.
+    pub(in crate::kernel_ext) fn is_unreadable(&self) -> bool {
+        self.unreadable.load(Relaxed)
     }
 
     /// How many bytes of the shmem file are in memory, as pages of the page cache.

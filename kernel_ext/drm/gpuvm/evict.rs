@@ -302,7 +302,7 @@ unsafe fn restore<T: DriverGpuVm>(
     }
 }
 
-/// Brings the memory of an object back, with the evicted mappings of a relation. Errors as
+/// Brings the evicted mappings of a relation back, of an object that has its memory. Errors as
 /// [`restore`], and of [`Locked::dma_map`].
 ///
 /// # Safety
@@ -333,11 +333,11 @@ where
     T: DriverGpuVm,
     ObjectOf<T>: DriverObject<Vm = T>,
 {
-    /// Brings the memory of one object back, with its evicted mappings in this address space, if it has
-    /// any. The caller calls [`Self::clean_up`] when it has unlocked the object.
+    /// Brings the evicted mappings of one object in this address space back, if there are any. It has its
+    /// memory, see [`Object::lock_resident`]. The caller calls [`Self::clean_up`] when it has unlocked the
+    /// object.
     ///
-    /// `ENOMEM`, `EINTR`, `ENODEV`, `EIO` when the content cannot be read; errors of the driver, as when
-    /// there may be no new mappings.
+    /// `ENOMEM`, `EINTR`, `ENODEV`; errors of the driver, as when there may be no new mappings.
     pub(crate) fn restore_object(&self, obj: &Locked<'_, ObjectOf<T>>) -> Result {
         let vm_bo = with_relation(obj, self, |vm_bo| {
             // SAFETY: Its memory is valid while the lock of the list is held.
@@ -373,13 +373,18 @@ where
         let vm = GpuVm::<T>::from_raw((*vm_bo).vm);
         let obj = Locked::new(Object::<ObjectOf<T>>::from_raw((*vm_bo).obj));
         from_result(|| {
-            if obj.populate() == Err(EIO) {
-                // Its relation stays in the list of evicted ones. Those behind it there need not suffer.
-                vm.unreadable.store(true, Relaxed);
-                return Ok(0);
+            if obj.is_resident() {
+                return restore_object(vm, &obj, vm_bo).map(|()| 0);
             }
-            // With another error of that it is found again here.
-            restore_object(vm, &obj, vm_bo).map(|()| 0)
+            // Nothing is read in while all locks are held: the shrinker could have nothing meanwhile.
+            // The relation stays in the list of evicted ones. Those behind it there need not suffer.
+            let absence = if obj.is_unreadable() {
+                &vm.unreadable
+            } else {
+                &vm.missing
+            };
+            absence.store(true, Relaxed);
+            Ok(0)
         })
     }
 }
