@@ -22,7 +22,12 @@ use kernel::{
 };
 
 /// How long a call waits in all for buffers that are in use.
-const WAIT_MS: i64 = 200;
+const WAIT_MS: i64 = 100;
+
+/// How long it waits after that for each with its lock held, when those who use it cannot come back:
+/// one that is used without a pause would never be given up. The first one for which that is in vain is
+/// the last one that is waited for.
+const LAST_WAIT_MS: u32 = 100;
 
 /// How many bytes are swapped out before signals and the device are looked at again.
 const SWAP_STEP: usize = 16 << 20;
@@ -39,6 +44,8 @@ pub(super) struct Evictor<'a> {
     vms: &'a [Arc<Vm>],
     /// How long it has waited.
     waited: Delta,
+    /// Whether it still waits with a lock held.
+    may_wait_locked: bool,
 }
 
 impl<'a> Evictor<'a> {
@@ -48,6 +55,7 @@ impl<'a> Evictor<'a> {
             dev,
             vms,
             waited: Delta::ZERO,
+            may_wait_locked: true,
         }
     }
 
@@ -55,6 +63,15 @@ impl<'a> Evictor<'a> {
     fn jiffies_left(&self) -> usize {
         let left = WAIT_MS - self.waited.as_millis();
         msecs_to_jiffies(u32::try_from(left).unwrap_or(0)) as usize
+    }
+
+    /// How long it may still wait with a lock held, in jiffies.
+    fn last_jiffies_left(&self) -> usize {
+        if self.may_wait_locked {
+            msecs_to_jiffies(LAST_WAIT_MS) as usize
+        } else {
+            0
+        }
     }
 
     /// Takes one buffer out of memory, as far as this kernel can.
@@ -111,8 +128,14 @@ impl<'a> Evictor<'a> {
                 if !locked.is_resident() {
                     return Ok(Done::Nothing);
                 }
-                // Only asks: nobody else need wait for the lock until the GPU is done.
-                if locked.wait_idle(0, true)? == 0 {
+                // Only asks at first: nobody else need wait for the lock until the GPU is done.
+                let jiffies = match self.jiffies_left() {
+                    0 => self.last_jiffies_left(),
+                    _ => 0,
+                };
+                let left = locked.wait_idle(jiffies, true)?;
+                self.may_wait_locked &= jiffies == 0 || left > 0;
+                if left == 0 {
                     None
                 } else {
                     Some(locked.evict())
@@ -126,7 +149,7 @@ impl<'a> Evictor<'a> {
                 let start = Instant::<Monotonic>::now();
                 let left = bo.wait_idle(jiffies, true)?;
                 self.waited += start.elapsed();
-                if left == 0 {
+                if left == 0 && self.last_jiffies_left() == 0 {
                     return Ok(Done::Kept(Reason::Busy));
                 }
                 continue;
@@ -142,7 +165,7 @@ impl<'a> Evictor<'a> {
                     fsleep(Delta::from_millis(1));
                     self.waited += start.elapsed();
                 }
-                Err(EvictError::Pinned | EvictError::Contended) => {
+                Err(EvictError::Pinned | EvictError::Contended | EvictError::Busy) => {
                     return Ok(Done::Kept(Reason::Busy))
                 }
                 Err(EvictError::Failed(e)) => return Err(e),

@@ -12,11 +12,14 @@ mod tests {
             debugfs::File as DebugfsFile,
             driver::{MmapKind, FEAT_GEM, FEAT_RENDER},
             gem::{self, Busy, DmaBufOps, Locked, Object},
-            gpuvm::{DriverGpuVm, GpuVm, MapStep, MappingsLocked, Op, RemapStep, Reserve},
+            gpuvm::{
+                DriverGpuVm, EvictError, GpuVm, MapStep, MappingsLocked, Op, RemapStep, Reserve,
+            },
             ioctl, Device, DmaLimits, DriverInfo, Printer, Registration, UnregisteredDevice,
         },
         kunit::BoundDevice,
         mm_vma::{IoPage, MmapRequest},
+        pid::Pid,
         shrinker::{Count, Scanned, Shrink, ShrinkControl},
     };
     use kernel::{
@@ -67,6 +70,10 @@ mod tests {
 
         fn open(_dev: &FakeDevice) -> Result<Arc<()>> {
             Err(EACCES)
+        }
+
+        fn opener(_file: &()) -> Option<&Pid> {
+            None
         }
 
         fn postclose(_dev: &FakeDevice, _file: Arc<()>) {}
@@ -127,8 +134,8 @@ mod tests {
 
         fn state_changed(_obj: &Locked<'_, Self>, _mappings: &MappingsLocked<'_, Self>) {}
 
-        fn try_evict(obj: &Locked<'_, Self>, _busy: &mut Busy) -> bool {
-            obj.try_evict().is_ok()
+        fn try_evict(obj: &Locked<'_, Self>, _busy: &mut Busy) -> Result<(), EvictError> {
+            obj.try_evict()
         }
     }
 

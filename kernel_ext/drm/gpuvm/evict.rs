@@ -4,8 +4,8 @@
 
 use super::{
     super::gem::{Busy, DriverObject, Locked, Object},
-    mappings::{first_va, for_each_va, with_mappings, MappingsLocked, ObjectOf},
-    ops::Owned,
+    mappings::{first_va, for_each_va, with_mappings, GpuMappings, MappingsLocked, ObjectOf},
+    ops::{Owned, Va},
     vm::{GpuVm, VmBo},
     DriverGpuVm, MapStep, Op, Reserve,
 };
@@ -24,6 +24,8 @@ pub(crate) enum EvictError {
     Pinned,
     /// A lock was taken, and the caller does not wait.
     Contended,
+    /// The GPU may be using it.
+    Busy,
     /// Something failed.
     Failed(Error),
 }
@@ -59,27 +61,51 @@ unsafe fn evict_from<T: DriverGpuVm>(
             bindings::drm_gpuvm_bo_evict(vm_bo, true);
         }
     }
-    let mut ret = Ok(());
-    // SAFETY: The caller holds the operation lock and the reservation lock.
+    // One region for all of them: each flush is of all that the GPU has in its caches, under locks of the
+    // whole device.
+    let mut region: Option<(u64, u64)> = None;
+    // SAFETY: The caller holds the operation lock.
     unsafe {
-        for_each_va::<T>(vm_bo, |va| {
-            if va.is_evicted() {
-                return true;
-            }
-            ret = T::begin(&mut op, va.addr(), va.range());
-            if ret.is_ok() {
-                T::unmap(&mut op, va.addr(), va.range());
-                // Without a flush the GPU may still get at the pages: they must stay, now and
-                // whenever this is tried again.
-                ret = T::end(&mut op);
-                if ret.is_ok() {
-                    va.set_evicted();
-                }
-            }
-            ret.is_ok()
+        for_each_mapped::<T>(vm_bo, |va| {
+            let (start, end) = (va.addr(), va.addr() + va.range());
+            region = Some(match region {
+                Some((first, last)) => (first.min(start), last.max(end)),
+                None => (start, end),
+            });
         });
     }
-    ret
+    let Some((start, end)) = region else {
+        return Ok(());
+    };
+    T::begin(&mut op, start, end - start)?;
+    // SAFETY: As above.
+    unsafe { for_each_mapped::<T>(vm_bo, |va| T::unmap(&mut op, va.addr(), va.range())) };
+    // Without a flush the GPU may still get at the pages: they must stay, now and whenever this is
+    // tried again.
+    T::end(&mut op)?;
+    // SAFETY: The caller holds the operation lock and the reservation lock.
+    unsafe { for_each_mapped::<T>(vm_bo, |va| va.set_evicted()) };
+    Ok(())
+}
+
+/// Calls `f` for the mappings of a relation that are not evicted.
+///
+/// # Safety
+///
+/// `vm_bo` is a valid relation to an address space of `T`, whose operation lock is held.
+unsafe fn for_each_mapped<T: DriverGpuVm>(
+    vm_bo: *mut bindings::drm_gpuvm_bo,
+    mut f: impl FnMut(&Va<T>),
+) {
+    // SAFETY: The caller promises it.
+    unsafe {
+        for_each_va::<T>(vm_bo, |va| {
+            if !va.is_evicted() {
+                f(va);
+            }
+            true
+        });
+    }
 }
 
 impl<O> Locked<'_, O>
@@ -202,16 +228,42 @@ where
 
     /// [`Self::try_evict`] when the GPU is done with the object. It is waited for as long as the scan
     /// may still wait; after that it is only asked.
-    pub(crate) fn try_evict_idle(&self, busy: &mut Busy) -> bool {
-        if let Busy::Wait(jiffies) = busy {
-            let left = self.wait_idle(*jiffies, false).unwrap_or(0);
-            // Asking alone answers one.
-            *jiffies = left.min(*jiffies);
-            if left == 0 {
-                return false;
+    pub(crate) fn try_evict_idle(&self, busy: &mut Busy) -> Result<(), EvictError> {
+        match busy {
+            Busy::Wait(jiffies) => {
+                let left = self.wait_idle(*jiffies, false).unwrap_or(0);
+                // Asking alone answers one.
+                *jiffies = left.min(*jiffies);
+                if left == 0 {
+                    return Err(EvictError::Busy);
+                }
+            }
+            // It may have been mapped since it was found in its list. Its lock keeps it as it is now:
+            // private objects share a lock, and so that somebody uses one says nothing of another.
+            Busy::Unmapped => {
+                if self.try_count_mappings()? != GpuMappings::None
+                    && self.wait_idle(0, false).unwrap_or(0) == 0
+                {
+                    return Err(EvictError::Busy);
+                }
             }
         }
-        self.try_evict().is_ok()
+        self.try_evict()
+    }
+
+    /// In how many address spaces the memory can be reached. Does not wait for the lock of the list.
+    fn try_count_mappings(&self) -> Result<GpuMappings, EvictError> {
+        // SAFETY: The object is initialised.
+        let lock = unsafe { &raw mut (*self.as_raw()).gpuva.lock };
+        // SAFETY: As above.
+        if unsafe { bindings::kx_mutex_trylock(lock) } == 0 {
+            return Err(EvictError::Contended);
+        }
+        // SAFETY: The lock is held.
+        let count = unsafe { MappingsLocked::new(self.object()) }.count();
+        // SAFETY: Taken above.
+        unsafe { bindings::mutex_unlock(lock) };
+        Ok(count)
     }
 }
 
