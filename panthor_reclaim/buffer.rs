@@ -189,9 +189,9 @@ impl<'a> Evictor<'a> {
             if swap::free_pages() == 0 {
                 return Err(ENOSPC);
             }
-            // Whoever needs the buffer brings its pages in one by one, with the lock held: wait for
-            // that instead of taking them away again.
-            if bo.lock_interruptible()?.is_resident() {
+            // Whoever needs the buffer brings its pages in one by one, with the lock held or without:
+            // leave them to it instead of taking them away again and again.
+            if bo.is_wanted() || bo.lock_interruptible()?.is_resident() {
                 return Ok(Some(freed));
             }
             // The kernel may be in the middle of freeing some of it.

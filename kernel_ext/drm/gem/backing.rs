@@ -14,7 +14,10 @@ use kernel::{
     page::PAGE_SIZE,
     prelude::*,
     sizes::SZ_4M,
-    sync::{aref::ARef, atomic::Relaxed},
+    sync::{
+        aref::ARef,
+        atomic::{Atomic, Relaxed},
+    },
 };
 
 /// So many bytes of caches are written back before it is asked whether to go on: some
@@ -57,7 +60,29 @@ const READ_STEP: usize = 4 << 20;
 /// How often an object is read in of which mm takes pages again meanwhile.
 const READ_TRIES: usize = 3;
 
+/// One who brings the pages of an object in without its lock, counted.
+struct Wanted<'a>(&'a Atomic<i32>);
+
+impl<'a> Wanted<'a> {
+    fn new(count: &'a Atomic<i32>) -> Self {
+        count.add(1, Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Wanted<'_> {
+    fn drop(&mut self) {
+        self.0.add(-1, Relaxed);
+    }
+}
+
 impl<T: DriverObject> Object<T> {
+    /// Whether somebody brings the pages in now, see [`Self::lock_resident`]: who takes them out
+    /// meanwhile makes it begin anew.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.wanted.load(Relaxed) > 0
+    }
+
     /// Takes the reservation lock of an object that has its memory then.
     ///
     /// It is brought in without the lock, and without keeping what is there already: while that is
@@ -66,6 +91,7 @@ impl<T: DriverObject> Object<T> {
     /// others as [`Locked::populate`].
     pub(crate) fn lock_resident(&self) -> Result<Guard<'_, T>> {
         let mut tries = 0;
+        let mut wanted = None;
         loop {
             let locked = self.lock_interruptible()?;
             match locked.populate_from_cache() {
@@ -74,6 +100,7 @@ impl<T: DriverObject> Object<T> {
                 Ok(()) => return Ok(locked),
             }
             drop(locked);
+            wanted.get_or_insert_with(|| Wanted::new(&self.wanted));
             if tries == READ_TRIES {
                 return Err(ENOMEM);
             }

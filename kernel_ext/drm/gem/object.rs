@@ -58,6 +58,8 @@ pub(crate) struct Object<T: DriverObject> {
     pub(super) resident: Atomic<bool>,
     /// Whether the pages could not be read when that was tried last.
     pub(super) unreadable: Atomic<bool>,
+    /// How many bring the pages in without the lock now, having failed to find them once.
+    pub(super) wanted: Atomic<i32>,
     /// Kernel mapping of the pages, shared by all who ask for one.
     pub(super) vmap: UnsafeCell<super::backing::KernelMap>,
     /// The place in the list of all objects of the device.
@@ -106,6 +108,7 @@ impl<T: DriverObject> Object<T> {
                 exported: Atomic::new(false),
                 resident: Atomic::new(false),
                 unreadable: Atomic::new(false),
+                wanted: Atomic::new(0),
                 vmap: UnsafeCell::new(super::backing::KernelMap::Unmapped),
                 links: registry::Links::new(),
                 shared_resv,
