@@ -3,7 +3,10 @@
 
 //! VM_BIND: changing what is mapped in a VM.
 
-use super::{prot::MapFlags, vm::Vm};
+use super::{
+    prot::MapFlags,
+    vm::{Vm, VmStatus},
+};
 use crate::{
     kernel_ext::{
         drm::{gem::Pinned, gpuvm::MapRequest},
@@ -129,7 +132,7 @@ impl BindOp {
 
 impl Vm {
     /// Maps `range` bytes of a buffer, which it has from `offset` on. `EINVAL` when the VM is
-    /// unusable, `ENOMEM`, `EINTR`.
+    /// unusable, `EIO` when the hardware does not answer, `ENOMEM`, `EINTR`.
     fn map(
         &self,
         dev: &PanthorBound<'_>,
@@ -141,16 +144,18 @@ impl Vm {
     ) -> Result {
         let space = self.space();
         let relation = space.relate(Pinned::new(bo)?)?;
-        let ret = space.map(
-            &MapRequest {
-                addr,
-                range,
-                offset,
-                mapping,
-                relation: &relation,
-            },
-            dev,
-        );
+        let req = MapRequest {
+            addr,
+            range,
+            offset,
+            mapping,
+            relation: &relation,
+        };
+        let ret = match space.map(&req, dev) {
+            // The hardware may have let go of it meanwhile.
+            Err(err) if err == EIO && self.status() == VmStatus::Usable => space.map(&req, dev),
+            ret => ret,
+        };
         // The buffer may be evicted from now on, with the mapping just made.
         drop(relation);
         space.clean_up();

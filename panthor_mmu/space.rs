@@ -40,12 +40,11 @@ pub(crate) struct Space {
 pub(crate) enum Tables {
     /// There are page tables, and the GPU may use them.
     Live(PageTable),
-    /// An operation failed half-way, or the hardware did not answer: the mappings are what they
-    /// are, there will be no new ones.
+    /// An operation failed half-way: the mappings are what they are, there will be no new ones.
     Unusable(PageTable),
-    /// The hardware does not let go of the address space: as long as the GPU has power it may use
-    /// the tables, and the memory that they lead to, now or did before an operation that failed.
-    /// No mapping is changed until then, so that all of it stays.
+    /// The hardware does not let go of the address space: until it does, or the GPU has no power, it
+    /// may use the tables, and the memory that they lead to, now or did before an operation that
+    /// failed. No mapping is changed until then, so that all of it stays.
     Lost(LostTables),
     /// The VM was destroyed, or the device is gone.
     Gone,
@@ -53,11 +52,22 @@ pub(crate) enum Tables {
 
 /// Page tables that the hardware does not let go of.
 pub(crate) struct LostTables {
-    _table: PageTable,
+    table: PageTable,
     /// What was taken out of them by the operation that found it out.
     _removed: TableReserve,
-    /// A VM that was destroyed keeps itself, with all that is mapped in it.
-    destroyed: Option<ARef<VmSpace>>,
+    /// What becomes of them when the hardware lets go of them.
+    then: Then,
+}
+
+/// What becomes of page tables that were lost.
+enum Then {
+    /// They are used again.
+    Live,
+    /// There are no new mappings, as before.
+    Unusable,
+    /// Nothing: the VM was destroyed. It keeps itself, with all that is mapped in it, until the driver is
+    /// unbound; but its memory can be evicted.
+    Destroyed(ARef<VmSpace>),
 }
 
 impl Tables {
@@ -69,11 +79,13 @@ impl Tables {
         }
     }
 
-    /// The tables, if new mappings may be made; else `EINVAL`.
+    /// The tables, if new mappings may be made; else `EINVAL`, or `EIO` as long as the hardware does not
+    /// let go of them.
     fn live(&mut self) -> Result<&mut PageTable> {
         match self {
             Self::Live(table) => Ok(table),
-            Self::Unusable(_) | Self::Lost(_) | Self::Gone => Err(EINVAL),
+            Self::Lost(_) => Err(EIO),
+            Self::Unusable(_) | Self::Gone => Err(EINVAL),
         }
     }
 
@@ -87,12 +99,28 @@ impl Tables {
 
     /// The hardware does not let go of them, nor of what was `removed` just now.
     fn lose(&mut self, removed: &mut TableReserve) {
-        *self = match core::mem::replace(self, Self::Gone) {
-            Self::Live(table) | Self::Unusable(table) => Self::Lost(LostTables {
-                _table: table,
+        let mut lost = |table, then| {
+            Self::Lost(LostTables {
+                table,
                 _removed: core::mem::take(removed),
-                destroyed: None,
-            }),
+                then,
+            })
+        };
+        *self = match core::mem::replace(self, Self::Gone) {
+            Self::Live(table) => lost(table, Then::Live),
+            Self::Unusable(table) => lost(table, Then::Unusable),
+            other => other,
+        };
+    }
+
+    /// The hardware has let go of them, if they were lost.
+    fn find_again(&mut self) {
+        *self = match core::mem::replace(self, Self::Gone) {
+            Self::Lost(lost) => match lost.then {
+                Then::Live => Self::Live(lost.table),
+                Then::Unusable => Self::Unusable(lost.table),
+                Then::Destroyed(_) => Self::Lost(lost),
+            },
             other => other,
         };
     }
@@ -142,9 +170,20 @@ impl Space {
 }
 
 impl VmSpace {
+    /// Looks whether the hardware lets go of the page tables now, if it did not before: `EIO` when
+    /// it still does not.
+    pub(super) fn find_again(&self, tables: &mut Tables) -> Result {
+        if let Tables::Lost(_) = tables {
+            self.dev().mmu.slots.unbind(&self.seat)?;
+            tables.find_again();
+        }
+        Ok(())
+    }
+
     /// What the hardware needs to know to use the page tables. `ENODEV` when there are none, `EIO`
     /// when it does not let go of them.
     pub(super) fn config(&self, tables: &mut Tables) -> Result<AsConfig> {
+        self.find_again(tables)?;
         let table = match tables {
             Tables::Live(table) | Tables::Unusable(table) => table,
             Tables::Lost(_) => return Err(EIO),
@@ -169,7 +208,7 @@ pub(super) fn destroy(space: &ARef<VmSpace>) {
         let mut guard = space.lock();
         if space.detach(space.dev(), guard.state()).is_err() {
             if let Tables::Lost(lost) = guard.state() {
-                lost.destroyed = Some(space.clone());
+                lost.then = Then::Destroyed(space.clone());
             }
             return;
         }
@@ -177,16 +216,15 @@ pub(super) fn destroy(space: &ARef<VmSpace>) {
     space.unmap_all();
 }
 
-/// The hardware does not do as it is told: takes the address space away from it. The VM cannot be
-/// used any more. `EIO` when that does not work either.
+/// The hardware does not do as it is told: takes the address space away from it, as if it had never
+/// been in a slot. `EIO` when that does not work either.
 fn take_away(op: &mut Op<'_, Space>) -> Result {
-    op.state.declare_unusable();
     let dev = op.vm.dev();
     match dev.mmu.slots.unbind(&op.vm.seat) {
         Ok(()) => {
             dev_err!(
                 dev.parent(),
-                "The MMU does not answer: a VM cannot be used any more\n"
+                "The MMU does not answer in time: a VM has left its slot\n"
             );
             Ok(())
         }
@@ -326,7 +364,10 @@ impl DriverGpuVm for Space {
         // Either the GPU is off, or nobody refers to the address space any more, which means that
         // it was not lost when it was destroyed: nothing of what follows can fail.
         let destroyed = match tables {
-            Tables::Lost(lost) => lost.destroyed.take(),
+            Tables::Lost(lost) => match core::mem::replace(&mut lost.then, Then::Unusable) {
+                Then::Destroyed(space) => Some(space),
+                Then::Live | Then::Unusable => None,
+            },
             _ => None,
         };
         let _ = self.detach(dev, tables);
@@ -370,6 +411,7 @@ impl DriverGpuVm for Space {
     // Most VMs that change are in no slot, which is all that is to be seen here.
     #[inline]
     fn begin(op: &mut Op<'_, Self>, addr: u64, range: u64) -> Result {
+        op.vm.find_again(op.state)?;
         let slots = &op.vm.dev().mmu.slots;
         match slots.lock_region(&op.vm.seat, addr, range) {
             Err(err) if err != EINVAL => take_away(op),

@@ -23,7 +23,7 @@ const RESTORE_TRIES: usize = 4;
 pub(crate) enum VmStatus {
     /// It can.
     Usable,
-    /// An operation failed half-way, or the VM was destroyed.
+    /// An operation failed half-way, the hardware does not answer, or the VM was destroyed.
     Unusable,
 }
 
@@ -69,9 +69,11 @@ impl Vm {
         self.kernel_va_start
     }
 
-    /// Whether the VM can be used.
+    /// Whether the VM can be used, when hardware that did not answer was asked once more.
     pub(crate) fn status(&self) -> VmStatus {
-        match self.space.lock().state() {
+        let mut guard = self.space.lock();
+        let _ = self.space.find_again(guard.state());
+        match guard.state() {
             Tables::Live(_) => VmStatus::Usable,
             Tables::Unusable(_) | Tables::Lost(_) | Tables::Gone => VmStatus::Unusable,
         }

@@ -94,7 +94,7 @@ pub(crate) trait DriverGpuVm: Sized + Send + Sync + 'static {
     ///
     /// An error means that the GPU may still use the old ones: memory behind them must stay. That
     /// of mappings that were removed does so until an operation on the address space succeeds,
-    /// which must not be before the GPU is off.
+    /// which must not be before the GPU has let go of it, or is off.
     fn end(op: &mut Op<'_, Self>) -> Result;
 
     /// Makes translations for a new mapping, or one whose memory is back. After an error none

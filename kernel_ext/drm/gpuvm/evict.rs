@@ -47,12 +47,6 @@ unsafe fn evict_from<T: DriverGpuVm>(
     owned: &mut Owned<T>,
     vm_bo: *mut bindings::drm_gpuvm_bo,
 ) -> Result {
-    let mut reserve = T::Reserve::default();
-    let mut op = Op {
-        vm,
-        state: &mut owned.state,
-        reserve: &mut reserve,
-    };
     // Evicted mappings may have got company meanwhile that is not: the relation is in the list of
     // evicted ones then, and only the mappings are left to do.
     // SAFETY: The caller holds the reservation lock.
@@ -62,8 +56,8 @@ unsafe fn evict_from<T: DriverGpuVm>(
         }
     }
     // One region for all of them: each flush is of all that the GPU has in its caches, under locks of the
-    // whole device.
-    let mut region: Option<(u64, u64)> = None;
+    // whole device. What an eviction before left belongs to it, which may have been of this object.
+    let mut region = owned.unended;
     // SAFETY: The caller holds the operation lock.
     unsafe {
         for_each_mapped::<T>(vm_bo, |va| {
@@ -77,15 +71,25 @@ unsafe fn evict_from<T: DriverGpuVm>(
     let Some((start, end)) = region else {
         return Ok(());
     };
+    let mut reserve = T::Reserve::default();
+    let mut op = Op {
+        vm,
+        state: &mut owned.state,
+        reserve: &mut reserve,
+    };
     T::begin(&mut op, start, end - start)?;
-    // SAFETY: As above.
-    unsafe { for_each_mapped::<T>(vm_bo, |va| T::unmap(&mut op, va.addr(), va.range())) };
+    // SAFETY: The caller holds the operation lock and the reservation lock.
+    unsafe {
+        for_each_mapped::<T>(vm_bo, |va| {
+            T::unmap(&mut op, va.addr(), va.range());
+            va.set_evicted();
+        })
+    };
     // Without a flush the GPU may still get at the pages: they must stay, now and whenever this is
     // tried again.
-    T::end(&mut op)?;
-    // SAFETY: The caller holds the operation lock and the reservation lock.
-    unsafe { for_each_mapped::<T>(vm_bo, |va| va.set_evicted()) };
-    Ok(())
+    let ended = T::end(&mut op);
+    owned.unended = ended.err().map(|_| (start, end));
+    ended
 }
 
 /// Calls `f` for the mappings of a relation that are not evicted.

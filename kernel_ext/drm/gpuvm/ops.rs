@@ -372,6 +372,7 @@ impl<T: DriverGpuVm> GpuVm<T> {
             state,
             spare,
             removed,
+            unended,
         } = &mut *owned;
         let mut ctx = Context {
             op: Op {
@@ -387,6 +388,9 @@ impl<T: DriverGpuVm> GpuVm<T> {
         let ret = T::begin(&mut ctx.op, addr, range).and_then(|()| {
             let ret = f(self.as_raw(), (&raw mut ctx).cast());
             let ended = T::end(&mut ctx.op);
+            if ended.is_ok() {
+                *unended = None;
+            }
             // What an earlier operation left goes as well: if the hardware does its part now, it
             // is because there is none any more.
             // SAFETY: The operation lock is held.
@@ -410,6 +414,9 @@ pub(super) struct Owned<T: DriverGpuVm> {
     spare: Prealloc<T>,
     /// Mappings of operations that did not end as they should.
     removed: Removed<T>,
+    /// First address and end of translations that an eviction took away, and that the GPU may still
+    /// use, as it did not end as it should. An operation that does makes them known as well.
+    pub(super) unended: Option<(u64, u64)>,
 }
 
 impl<T: DriverGpuVm> Owned<T> {
@@ -418,6 +425,7 @@ impl<T: DriverGpuVm> Owned<T> {
             state,
             spare: Prealloc::new(),
             removed: Removed::new(),
+            unended: None,
         }
     }
 }
