@@ -15,6 +15,7 @@
 #include <linux/of_device.h>
 #include <linux/pci.h>
 #include <linux/platform_device.h>
+#include <linux/swiotlb.h>
 
 #define MALI_BAR	0
 
@@ -125,6 +126,44 @@ static struct pci_driver mali_bridge_driver = {
 	.remove = mali_bridge_remove,
 };
 module_pci_driver(mali_bridge_driver);
+
+static bool mali_copies;
+
+/* The pool of the kernel's is every device's, so that what others map meanwhile is copied as well. */
+static int mali_set_copies(const char *val, const struct kernel_param *kp)
+{
+	struct device *pci;
+	struct platform_device *pdev;
+	struct io_tlb_mem *pool;
+	bool copies;
+	int ret = kstrtobool(val, &copies);
+
+	if (ret)
+		return ret;
+
+	pci = driver_find_next_device(&mali_bridge_driver.driver, NULL);
+	if (!pci)
+		return -ENODEV;
+
+	pdev = dev_get_drvdata(pci);
+	pool = pdev ? pdev->dev.dma_io_tlb_mem : NULL;
+	if (pool && pool->nslabs) {
+		pool->force_bounce = copies;
+		mali_copies = copies;
+	} else {
+		ret = -EOPNOTSUPP;
+	}
+	put_device(pci);
+	return ret;
+}
+
+static const struct kernel_param_ops mali_copies_ops = {
+	.set = mali_set_copies,
+	.get = param_get_bool,
+};
+module_param_cb(copies, &mali_copies_ops, &mali_copies, 0600);
+MODULE_PARM_DESC(copies,
+		 "Mapping memory for the GPU makes a copy, unmapping copies back: as with caches");
 
 MODULE_DESCRIPTION("Platform device for the simulated Mali GPU");
 MODULE_LICENSE("Dual MIT/GPL");

@@ -1,19 +1,38 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! What the CPU has written, and not told anybody yet, when memory is taken from the GPU.
 //!
-//! QEMU has no caches to lose. With `swiotlb=force` on the kernel's command line mapping for the device
+//! QEMU has no caches to lose. With the parameter `copies` of the board's bridge mapping for the device
 //! makes a copy, and unmapping copies back over what was not handed over: as a cache that is dropped
-//! would do. Everywhere else these cases see the plain content.
+//! would do.
 
-use e2e::sys::getpid;
+use e2e::sys::{getpid, write_once};
 use e2e::sysfs::{claim, reclaim};
 use e2e::uapi::*;
 use e2e::*;
+
+const COPIES: &str = "/sys/module/mali_bridge/parameters/copies";
+
+/// Memory that is mapped for the device meanwhile is copied.
+struct Copies(());
+
+impl Copies {
+    fn new() -> Res<Copies> {
+        ok!(write_once(COPIES, b"1"));
+        Ok(Copies(()))
+    }
+}
+
+impl Drop for Copies {
+    fn drop(&mut self) {
+        let _ = write_once(COPIES, b"0");
+    }
+}
 
 /// Writes to a cached buffer after it was mapped for the GPU, has it evicted by `evict`, and reads it.
 /// BO_SYNC maps it: page tables, and so VMs, do not work with copies.
 fn written_before(evict: impl Fn() -> Res) -> Res {
     reclaim::need()?;
+    let _copies = Copies::new()?;
     let d = ok!(Dev::open());
     let h = ok!(d.bo(64 * K, BO_WB_MMAP, 0));
     ok!(d.label(h, "e2e-cached"));
