@@ -11,9 +11,10 @@ mod tests {
             self,
             debugfs::File as DebugfsFile,
             driver::{MmapKind, FEAT_GEM, FEAT_RENDER},
-            gem::{self, Busy, DmaBufOps, Locked, Object},
+            gem::{self, Busy, DmaBufOps, Locked, Object, Pinned},
             gpuvm::{
-                DriverGpuVm, EvictError, GpuVm, MapStep, MappingsLocked, Op, RemapStep, Reserve,
+                DriverGpuVm, EvictError, GpuVm, Keeper, MapRequest, MapStep, MappingsLocked, Op,
+                RemapStep, Reserve,
             },
             ioctl, Device, DmaLimits, DriverInfo, Printer, Registration, UnregisteredDevice,
         },
@@ -283,6 +284,47 @@ mod tests {
         }
         // Those that come too late get none.
         assert_eq!(new_object(&dev)?.lock().dma_map(), Err(ENODEV));
+        Ok(())
+    }
+    /// What the scan found in the list of those that are not mapped has been mapped since, and the GPU
+    /// uses it.
+    #[cfg(CONFIG_DRM_PANTHOR_RS_TEST)]
+    #[test]
+    fn mapped_since_it_was_listed() -> Result {
+        use crate::kernel_ext::test_fence::TestFence;
+
+        let bus = BoundDevice::new(c"panthor-kunit-listed")?;
+        let (unregistered, _) = new_device(&bus)?;
+        let dev = unregistered.device().clone();
+        Registration::add(bus.device(), unregistered)?;
+        let obj = new_object(&dev)?;
+        let busy = TestFence::new()?;
+        obj.lock().add_fence(&busy)?;
+
+        // Somebody else's with the same lock, as far as this one is concerned.
+        obj.lock().dma_map()?;
+        assert_eq!(obj.lock().try_evict_idle(&mut Busy::Unmapped), Ok(()));
+        assert!(!obj.looks_resident());
+
+        let vm = GpuVm::new(&dev, c"panthor-kunit", 1 << 32, (), Ok::<_, Error>(FakeVm))?;
+        let vm = Keeper::new(vm);
+        let relation = vm.relate(Pinned::new(obj.clone())?)?;
+        let req = MapRequest {
+            addr: 1 << 20,
+            range: kernel::page::PAGE_SIZE as u64,
+            offset: 0,
+            mapping: (),
+            relation: &relation,
+        };
+        vm.map(&req, &dev.enter().ok_or(ENODEV)?)?;
+        drop(relation);
+        vm.clean_up();
+        let evict = || obj.lock().try_evict_idle(&mut Busy::Unmapped);
+        assert_eq!(evict(), Err(EvictError::Busy));
+        assert!(obj.looks_resident());
+        drop(busy);
+        assert_eq!(evict(), Ok(()));
+        assert!(!obj.looks_resident());
         Ok(())
     }
 }
