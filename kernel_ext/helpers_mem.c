@@ -425,18 +425,6 @@ KX_FAST size_t kx_io_pgtable_unmap(struct io_pgtable_ops *ops, unsigned long iov
 	return ops->unmap_pages(ops, iova, pgsize, pgcount, NULL);
 }
 
-/* How many tables are missing on the way to the last entry for @iova, that of level 3. */
-unsigned int kx_io_pgtable_missing(struct io_pgtable_ops *ops, unsigned long iova)
-{
-	struct arm_lpae_io_pgtable_walk_data walk = {};
-	unsigned int lvl = 4 - DIV_ROUND_UP(io_pgtable_ops_to_pgtable(ops)->cfg.ias - 12, 9);
-
-	ops->pgtable_walk(ops, iova, &walk);
-	while (lvl < 3 && (walk.ptes[lvl] & 3) == 3)
-		lvl++;
-	return 3 - lvl;
-}
-
 /* Whether the translation of @iova ends at level 2 of the tables, in a block of 2 MiB. */
 bool kx_io_pgtable_is_block(struct io_pgtable_ops *ops, unsigned long iova)
 {

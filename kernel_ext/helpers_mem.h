@@ -116,7 +116,6 @@ int kx_io_pgtable_map(struct io_pgtable_ops *ops, unsigned long iova, phys_addr_
 		      size_t pgsize, size_t pgcount, int prot, size_t *mapped);
 size_t kx_io_pgtable_unmap(struct io_pgtable_ops *ops, unsigned long iova, size_t pgsize,
 			   size_t pgcount);
-unsigned int kx_io_pgtable_missing(struct io_pgtable_ops *ops, unsigned long iova);
 bool kx_io_pgtable_is_block(struct io_pgtable_ops *ops, unsigned long iova);
 
 /* Lists */

@@ -3,10 +3,7 @@
 
 //! VM_BIND: changing what is mapped in a VM.
 
-use super::{
-    prot::MapFlags,
-    vm::{Vm, VmStatus},
-};
+use super::{prot::MapFlags, vm::Vm};
 use crate::{
     kernel_ext::{
         drm::{gem::Pinned, gpuvm::MapRequest},
@@ -149,23 +146,23 @@ impl Vm {
             range,
             offset,
             mapping,
-            relation: &relation,
+            relation,
         };
-        let ret = match space.map(&req, dev) {
-            // The hardware may have let go of it meanwhile.
-            Err(err) if err == EIO && self.status() == VmStatus::Usable => space.map(&req, dev),
-            ret => ret,
-        };
-        // The buffer may be evicted from now on, with the mapping just made.
-        drop(relation);
+        // The buffer may be evicted when this is dropped, with the mapping just made.
+        let ret = space
+            .prepare_map(req, dev)
+            .and_then(|mut op| space.commit(&mut op, dev));
         space.clean_up();
         ret
     }
 
     /// Takes away what is mapped in a range. `ENOMEM`.
     fn unmap(&self, dev: &PanthorBound<'_>, addr: u64, range: u64) -> Result {
-        let ret = self.space().unmap(addr, range, dev);
-        self.space().clean_up();
+        let space = self.space();
+        let ret = space
+            .prepare_unmap(addr, range)
+            .and_then(|mut op| space.commit(&mut op, dev));
+        space.clean_up();
         ret
     }
 }

@@ -307,18 +307,6 @@ pub(crate) fn widen_to_blocks(
 /// is that of a block or less.
 const SPARE_TABLES: usize = 4;
 
-/// Counts the tables that a mapping needs.
-fn count_tables(
-    step: &MapStep<'_, Space>,
-    mut demand: Demand<impl Fn(u64) -> usize>,
-) -> Result<usize> {
-    for_each_part(step, |addr, part| {
-        demand.add(addr, part.addr(), part.len());
-        Ok(())
-    })?;
-    Ok(demand.tables())
-}
-
 /// The most tables that a sparse mapping may need. It is not counted part by part, as others are:
 /// there is one of these for each 2 MiB, and their number is all up to userspace.
 ///
@@ -382,30 +370,23 @@ impl DriverGpuVm for Space {
         }
     }
 
-    fn demand_of_map(
-        tables: &mut Tables,
-        step: &MapStep<'_, Self>,
-        reserve: &TableReserve,
-    ) -> Result<usize> {
-        let table = tables.live()?;
+    // As if there were no tables: they are made for a time when that may be so.
+    fn demand_of_map(step: &MapStep<'_, Self>) -> Result<usize> {
         if step.mapping.is_sparse() {
             return most_tables_of_sparse(step);
         }
-        // As if there were no tables: to look which ones there are takes longer than to have a few
-        // more than are needed, and they are kept for the next operation.
-        let most = count_tables(step, Demand::new(|_| 3))?;
-        if most <= reserve.len().max(SPARE_TABLES) {
-            return Ok(most);
-        }
-        count_tables(step, table.demand())
+        let mut demand = Demand::default();
+        for_each_part(step, |addr, part| {
+            demand.add(addr, part.addr(), part.len());
+            Ok(())
+        })?;
+        Ok(demand.tables())
     }
 
-    fn demand_of_cut(tables: &mut Tables, addr: u64) -> usize {
-        match tables.any() {
-            // The rest of the block becomes pages.
-            Some(table) if addr % BLOCK != 0 && table.is_block(addr) => 1,
-            _ => 0,
-        }
+    #[inline]
+    fn may_map(op: &mut Op<'_, Self>) -> Result {
+        op.vm.find_again(op.state)?;
+        op.state.live().map(|_| ())
     }
 
     // Most VMs that change are in no slot, which is all that is to be seen here.

@@ -142,41 +142,50 @@ mod tests {
 
     struct FakeVm;
 
-    #[derive(Default)]
-    struct NoReserve;
+    const TABLES_OF_A_MAPPING: usize = 3;
 
-    impl Reserve for NoReserve {
+    /// How many tables are set aside.
+    #[derive(Default)]
+    struct Tables(usize);
+
+    impl Tables {
+        fn take(&mut self, count: usize) -> Result {
+            self.0 = self.0.checked_sub(count).ok_or(ENOMEM)?;
+            Ok(())
+        }
+    }
+
+    impl Reserve for Tables {
         fn len(&self) -> usize {
-            0
+            self.0
         }
 
-        fn fill(&mut self, _len: usize) -> Result {
+        fn fill(&mut self, len: usize) -> Result {
+            self.0 = self.0.max(len);
             Ok(())
         }
 
-        fn trim(&mut self) {}
+        fn trim(&mut self) {
+            self.0 = self.0.min(1);
+        }
     }
 
     impl DriverGpuVm for FakeVm {
         type Driver = Fake;
         type State = ();
         type Mapping = ();
-        type Reserve = NoReserve;
+        type Reserve = Tables;
 
         fn release(&self, _dev: &FakeDevice, _state: &mut ()) -> Option<ARef<GpuVm<Self>>> {
             None
         }
 
-        fn demand_of_map(
-            _state: &mut (),
-            _step: &MapStep<'_, Self>,
-            _reserve: &NoReserve,
-        ) -> Result<usize> {
-            Ok(0)
+        fn demand_of_map(_step: &MapStep<'_, Self>) -> Result<usize> {
+            Ok(TABLES_OF_A_MAPPING)
         }
 
-        fn demand_of_cut(_state: &mut (), _addr: u64) -> usize {
-            0
+        fn may_map(_op: &mut Op<'_, Self>) -> Result {
+            Ok(())
         }
 
         fn begin(_op: &mut Op<'_, Self>, _addr: u64, _range: u64) -> Result {
@@ -187,14 +196,15 @@ mod tests {
             Ok(())
         }
 
-        fn map(_op: &mut Op<'_, Self>, _step: &MapStep<'_, Self>) -> Result {
-            Ok(())
+        fn map(op: &mut Op<'_, Self>, _step: &MapStep<'_, Self>) -> Result {
+            op.reserve.take(TABLES_OF_A_MAPPING)
         }
 
         fn unmap(_op: &mut Op<'_, Self>, _addr: u64, _range: u64) {}
 
-        fn remap(_op: &mut Op<'_, Self>, _step: &RemapStep<'_, Self>) -> Result {
-            Ok(())
+        fn remap(op: &mut Op<'_, Self>, step: &RemapStep<'_, Self>) -> Result {
+            let ends = usize::from(step.prev.is_some()) + usize::from(step.next.is_some());
+            op.reserve.take(ends)
         }
     }
 
@@ -314,10 +324,11 @@ mod tests {
             range: kernel::page::PAGE_SIZE as u64,
             offset: 0,
             mapping: (),
-            relation: &relation,
+            relation,
         };
-        vm.map(&req, &dev.enter().ok_or(ENODEV)?)?;
-        drop(relation);
+        let mut op = vm.prepare_map(req, &dev.enter().ok_or(ENODEV)?)?;
+        vm.commit(&mut op, &dev.enter().ok_or(ENODEV)?)?;
+        drop(op);
         vm.clean_up();
         let evict = || obj.lock().try_evict_idle(&mut Busy::Unmapped);
         assert_eq!(evict(), Err(EvictError::Busy));
@@ -325,6 +336,63 @@ mod tests {
         drop(busy);
         assert_eq!(evict(), Ok(()));
         assert!(!obj.looks_resident());
+        Ok(())
+    }
+    /// What was prepared is enough, whoever commits it and whatever is mapped by then.
+    #[test]
+    fn prepared_long_before() -> Result {
+        const PAGE: u64 = kernel::page::PAGE_SIZE as u64;
+
+        fn for_any_thread<T: Send>(op: T) -> T {
+            op
+        }
+
+        let bus = BoundDevice::new(c"panthor-kunit-prepared")?;
+        let (unregistered, _) = new_device(&bus)?;
+        let dev = unregistered.device().clone();
+        Registration::add(bus.device(), unregistered)?;
+        let enter = dev.enter().ok_or(ENODEV)?;
+        let size = 8 * kernel::page::PAGE_SIZE;
+        let obj = Object::new(&dev, size, None, Ok::<_, Error>(FakeObject))?;
+        let new_vm = || GpuVm::new(&dev, c"panthor-kunit", 1 << 32, (), Ok::<_, Error>(FakeVm));
+        let vm = Keeper::new(new_vm()?);
+        let other = Keeper::new(new_vm()?);
+        let map = |page: u64, pages: u64| {
+            let req = MapRequest {
+                addr: page * PAGE,
+                range: pages * PAGE,
+                offset: 0,
+                mapping: (),
+                relation: vm.relate(Pinned::new(obj.clone())?)?,
+            };
+            vm.prepare_map(req, &enter).map(for_any_thread)
+        };
+
+        // The later ones cut what the first one makes, at both ends or at one.
+        let mut ops = KVec::new();
+        ops.push(map(10, 8)?, GFP_KERNEL)?;
+        ops.push(map(12, 2)?, GFP_KERNEL)?;
+        ops.push(map(9, 2)?, GFP_KERNEL)?;
+        ops.push(vm.prepare_unmap(15 * PAGE, PAGE)?, GFP_KERNEL)?;
+        let mut all = map(0, 8)?;
+        assert_eq!(other.commit(&mut all, &enter), Err(EINVAL));
+        for op in &mut ops {
+            vm.commit(op, &enter)?;
+        }
+        vm.commit(&mut all, &enter)?;
+
+        let mut mapped = 0;
+        vm.lock().for_each_object(|_| {
+            mapped += 1;
+            true
+        });
+        // 0 to 7; 9 and 10; 11, 14, 16 and 17 of the first one; 12 and 13.
+        assert_eq!(mapped, 6);
+        assert!(vm.prepare_unmap(PAGE, 0).is_err());
+        assert!(vm.prepare_unmap(u64::MAX, 2).is_err());
+        drop((ops, all));
+        vm.clean_up();
+        vm.unmap_all();
         Ok(())
     }
 }

@@ -333,7 +333,7 @@ unsafe fn restore<T: DriverGpuVm>(
             mapping: va.mapping()?,
             segments: obj.segments().ok_or(ENODEV)?,
         };
-        let demand = T::demand_of_map(&mut owned.state, &step, &reserve)?;
+        let demand = T::demand_of_map(&step)?;
         if reserve.len() < demand {
             // The mapping may be cut or gone when the lock is taken again.
             drop(owned);
@@ -346,6 +346,7 @@ unsafe fn restore<T: DriverGpuVm>(
             state: &mut owned.state,
             reserve: &mut reserve,
         };
+        T::may_map(&mut op)?;
         T::begin(&mut op, step.addr, step.range)?;
         let ret = T::map(&mut op, &step);
         if ret.is_ok() {
