@@ -85,19 +85,14 @@ impl Vm {
         space::destroy(&self.space);
     }
 
-    /// Adds references on the buffers that are mapped and for which `wanted` is true, some of them
-    /// several times. `ENOMEM`.
-    pub(crate) fn collect_mapped(
-        &self,
-        buffers: &mut KVVec<ARef<Bo>>,
-        wanted: impl Fn(&Bo) -> bool,
-    ) -> Result {
+    /// Adds references on the buffers that are mapped, some of them several times. `ENOMEM`.
+    pub(crate) fn collect_mapped(&self, buffers: &mut KVVec<ARef<Bo>>) -> Result {
         loop {
             // Nothing is allocated under the operation lock: count, reserve, look again.
             let start = buffers.len();
             let mut missing = 0usize;
             self.space.lock().for_each_object(|bo| {
-                if wanted(bo) && buffers.push_within_capacity(bo.into()).is_err() {
+                if buffers.push_within_capacity(bo.into()).is_err() {
                     missing += 1;
                 }
                 true
@@ -119,26 +114,22 @@ impl Vm {
         if self.status() == VmStatus::Unusable {
             return Ok(());
         }
-        match self.with_memory(|| Ok(())) {
+        match self.validate() {
             // It may have been destroyed meanwhile.
             Err(_) if self.status() == VmStatus::Unusable => Ok(()),
             result => result,
         }
     }
 
-    /// Brings all evicted memory of the VM back, with its mappings, and calls `f` with the locks of all of
-    /// it held. Errors as [`Self::restore`], but for `EINVAL` when the VM cannot be used any more.
+    /// Brings all evicted memory of the VM back, with its mappings. Errors as [`Self::restore`], but for
+    /// `EINVAL` when the VM cannot be used any more.
     ///
     /// When memory is short, the shrinker takes some of it again before all locks are held. That is
     /// tried again, but not often: `ENOMEM` then.
-    fn with_memory<R>(&self, mut f: impl FnMut() -> Result<R>) -> Result<R> {
+    pub(crate) fn validate(&self) -> Result {
         for _ in 0..RESTORE_TRIES {
             self.restore_each()?;
-            let result = self.space.with_all_locked(|locked| {
-                locked.validate()?;
-                f()
-            });
-            match result {
+            match self.space.with_all_locked(|locked| locked.validate()) {
                 Err(e) if e == EAGAIN => (),
                 result => return result,
             }
@@ -151,7 +142,7 @@ impl Vm {
     /// validates the VM, and hears of it there. `ENOMEM`, `EINTR`, `ENODEV`; `EINVAL` when the VM cannot be used any more.
     fn restore_each(&self) -> Result {
         let mut evicted = KVVec::new();
-        self.collect_mapped(&mut evicted, |bo| !bo.looks_resident())?;
+        self.space.collect_evicted(&mut evicted)?;
         let result = evicted.iter().try_for_each(|bo| {
             if current!().signal_pending() {
                 return Err(EINTR);
@@ -172,16 +163,15 @@ impl Vm {
         result
     }
 
-    /// Brings the VM into a hardware slot, with all its memory, for one more user. Returns the
-    /// number of the slot. `EBUSY` when all slots are in use; others as [`Self::restore`].
+    /// Brings the VM into a hardware slot, for one more user, and returns the number of the slot. It takes
+    /// no reservation lock, and looks at no memory: that is [`Self::validate`]'s. `EBUSY` when all slots are
+    /// in use, `EIO` when the hardware does not answer, `ENODEV` when VM or device are gone.
     #[cfg_attr(not(CONFIG_DRM_PANTHOR_RS_TEST), expect(dead_code))] // Jobs will use it.
     pub(crate) fn activate(&self) -> Result<u32> {
-        self.with_memory(|| {
-            let mut guard = self.space.lock();
-            let config = self.space.config(guard.state())?;
-            let slots = &self.space.dev().mmu.slots;
-            slots.activate(&self.space.seat, &config)
-        })
+        let mut guard = self.space.lock();
+        let config = self.space.config(guard.state())?;
+        let slots = &self.space.dev().mmu.slots;
+        slots.activate(&self.space.seat, &config)
     }
 
     /// One user less; the last one leaves the VM in its slot, from where others may push it out.

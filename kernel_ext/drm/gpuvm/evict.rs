@@ -390,6 +390,56 @@ where
     T: DriverGpuVm,
     ObjectOf<T>: DriverObject<Vm = T>,
 {
+    /// Adds references on the objects that are mapped here and have no memory now, some of them twice. It
+    /// looks at those that were evicted, and at all that other address spaces can have as well; not at the
+    /// rest. Takes the reservation lock. `ENOMEM`, `EINTR`.
+    pub(crate) fn collect_evicted(
+        &self,
+        objects: &mut KVVec<ARef<Object<ObjectOf<T>>>>,
+    ) -> Result {
+        loop {
+            // Nothing is allocated under the lock, which the shrinker takes.
+            let start = objects.len();
+            let mut missing = 0usize;
+            self.for_each_that_may_be_evicted(|obj| {
+                if !obj.looks_resident() && objects.push_within_capacity(obj.into()).is_err() {
+                    missing += 1;
+                }
+            })?;
+            if missing == 0 {
+                return Ok(());
+            }
+            let found = objects.len() - start;
+            objects.truncate(start);
+            objects.reserve(found + missing, GFP_KERNEL)?;
+        }
+    }
+
+    fn for_each_that_may_be_evicted(&self, mut f: impl FnMut(&Object<ObjectOf<T>>)) -> Result {
+        const EVICTED: usize = core::mem::offset_of!(bindings::drm_gpuvm_bo, list.entry.evict);
+        const SHARED: usize = core::mem::offset_of!(bindings::drm_gpuvm_bo, list.entry.extobj);
+
+        let vm = self.as_raw();
+        let _lock = self.resv.lock_interruptible()?;
+        // SAFETY: The address space is valid.
+        let heads = unsafe { [&raw mut (*vm).evict.list, &raw mut (*vm).extobj.list] };
+        for (head, entry) in heads.into_iter().zip([EVICTED, SHARED]) {
+            // SAFETY: The list is valid, and stable while the reservation lock is held.
+            let mut pos = unsafe { (*head).next };
+            while pos != head {
+                // SAFETY: Each entry is part of a relation of the address space, which has a reference
+                // on its object as long as it is in a list, also when nobody has one on it any more.
+                f(unsafe {
+                    let vm_bo = pos.byte_sub(entry).cast::<bindings::drm_gpuvm_bo>();
+                    Object::from_raw((*vm_bo).obj)
+                });
+                // SAFETY: As above.
+                pos = unsafe { (*pos).next };
+            }
+        }
+        Ok(())
+    }
+
     /// Brings the evicted mappings of one object in this address space back, if there are any. It has its
     /// memory, see [`Object::lock_resident`]. The caller calls [`Self::clean_up`] when it has unlocked the
     /// object.

@@ -42,7 +42,7 @@ pub(crate) struct GpuVm<T: DriverGpuVm> {
     #[pin]
     pub(super) owned: Mutex<Owned<T>>,
     /// Goes before `dev`, as it must.
-    resv: ARef<ResvObject>,
+    pub(super) resv: ARef<ResvObject>,
     /// Whether [`VmLocked::validate`] has met memory that cannot be read. Under the reservation lock.
     pub(super) unreadable: Atomic<bool>,
     /// Whether it has met memory that is not there. Under the same lock.
