@@ -336,6 +336,7 @@ mod tests {
         drop(busy);
         assert_eq!(evict(), Ok(()));
         assert!(!obj.looks_resident());
+        vm.unmap_all();
         Ok(())
     }
     /// What was prepared is enough, whoever commits it and whatever is mapped by then.

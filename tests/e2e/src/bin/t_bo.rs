@@ -745,7 +745,8 @@ fn offsets_for_others() -> Res {
 }
 
 /// Two files are closed that share all of their buffers, whose handles are in no order: the time for
-/// each does not grow with their number.
+/// each does not grow with their number. (With lockdep all else takes so long that a search would hardly
+/// be seen: it is the kernel with 16 KiB pages that shows it.)
 fn many_shared() -> Res {
     let time = |n: usize| -> Res<[std::time::Duration; 2]> {
         let (a, b) = (ok!(Dev::open_primary()), ok!(Dev::open_primary()));
@@ -778,16 +779,28 @@ fn many_shared() -> Res {
         Ok(took)
     };
     time(100)?;
-    let (few, many) = (time(500)?, time(8000)?);
-    for (which, (few, many)) in ["first", "second"].into_iter().zip(few.into_iter().zip(many)) {
+    // The best of some, as the machine may have other things to do meanwhile.
+    let mut few = time(500)?;
+    let mut many = [std::time::Duration::MAX; 2];
+    for _ in 0..3 {
+        let better = |best: [_; 2], now: [_; 2]| [best[0].min(now[0]), best[1].min(now[1])];
+        many = better(many, time(8000)?);
+        if (0..2).all(|i| many[i] < few[i] * 40) {
+            break;
+        }
+        few = better(few, time(500)?);
+    }
+    for (i, which) in ["first", "second"].into_iter().enumerate() {
         note!(
             "figure: closing the {which} file with shared buffers: 500 of them {} us, 8000 {} us",
-            few.as_micros(),
-            many.as_micros()
+            few[i].as_micros(),
+            many[i].as_micros()
         );
         check!(
-            many < few * 16 * 5 / 2,
-            "sixteen times the buffers take {many:?}, not {few:?}"
+            many[i] < few[i] * 40,
+            "sixteen times the buffers take {:?}, not {:?}",
+            many[i],
+            few[i]
         );
     }
     Ok(())

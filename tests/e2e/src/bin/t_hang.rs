@@ -403,6 +403,7 @@ fn once() -> Res {
     t.gpu(&mut b)?;
     b.hang("as 150")?;
     t.binds()?;
+    t.gpu(&mut b)?;
     b.hang("as 150")?;
     t.child
         .call(&format!("unbind 1 {:#x} {SIZE:#x}", Target::va(3)))?;
