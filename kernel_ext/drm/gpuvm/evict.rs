@@ -393,10 +393,7 @@ where
     /// Adds references on the objects that are mapped here and have no memory now, some of them twice. It
     /// looks at those that were evicted, and at all that other address spaces can have as well; not at the
     /// rest. Takes the reservation lock. `ENOMEM`, `EINTR`.
-    pub(crate) fn collect_evicted(
-        &self,
-        objects: &mut KVVec<ARef<Object<ObjectOf<T>>>>,
-    ) -> Result {
+    pub(crate) fn collect_evicted(&self, objects: &mut KVVec<ARef<Object<ObjectOf<T>>>>) -> Result {
         loop {
             // Nothing is allocated under the lock, which the shrinker takes.
             let start = objects.len();

@@ -3,10 +3,7 @@
 //! Operations in two steps: what they need, and doing them.
 
 use super::{
-    super::{
-        device::Enter,
-        gem::stable_segments,
-    },
+    super::{device::Enter, gem::stable_segments},
     prealloc::{Demand, Prealloc},
     vm::{GpuVm, Relation},
     DriverGpuVm, MapStep,
@@ -135,9 +132,7 @@ impl<T: DriverGpuVm> GpuVm<T> {
         let Prepared { prealloc, change } = prepared;
         match change {
             Change::Map(req) => self.commit_map(req, prealloc, bound),
-            Change::Unmap { addr, range } => {
-                self.unmap_in(*addr, *range, prealloc, Some(bound))
-            }
+            Change::Unmap { addr, range } => self.unmap_in(*addr, *range, prealloc, Some(bound)),
         }
     }
 
