@@ -180,8 +180,64 @@ fn again_and_again() -> Res {
     b.bind()
 }
 
+/// It starts, and then does not do what it is asked for: the driver says so, waits for it once, and is
+/// bound when it does.
+fn does_not_answer() -> Res {
+    ktap::only_rust("other messages")?;
+    let b = Bound::new()?;
+    let dev = b.0.clone();
+    // All that is asked for, or one bit of it.
+    for bits in ["0xffffffff", "0x100", "0x4"] {
+        b.unbind()?;
+        let mut model = Model::need()?;
+        model.ask(&format!("inject no-ack global {bits} always"))?;
+        let from = mark(bits)?;
+        let start = std::time::Instant::now();
+        let result = sysfs::bind(&dev);
+        let took = start.elapsed();
+        model.ask("inject clear")?;
+        check!(result.is_err(), "{bits}: bound");
+        note!("{bits}: refused in {took:?}");
+        check!(
+            took < std::time::Duration::from_secs(20),
+            "{bits}: {took:?}"
+        );
+        let log = log_since(&from)?;
+        check!(log.contains("does not answer"), "{bits}: {log}");
+        check!(drm::nodes().is_empty(), "{bits}: a node is left");
+        eq!(mcu()?, "disabled");
+        b.bind()?;
+        eq!(mcu()?, "running");
+        csif_info()?;
+    }
+    Ok(())
+}
+
+/// It dies while the driver is bound: unbinding does not wait for it for long, and it starts again.
+fn dies() -> Res {
+    ktap::only_rust("other messages")?;
+    let b = Bound::new()?;
+    for how in ["dead", "panic"] {
+        Model::need()?.ask(&format!("inject mcu {how}"))?;
+        let from = mark(how)?;
+        let start = std::time::Instant::now();
+        b.unbind()?;
+        let took = start.elapsed();
+        note!("{how}: unbound in {took:?}");
+        check!(took < std::time::Duration::from_secs(20), "{how}: {took:?}");
+        let log = log_since(&from)?;
+        check!(log.contains("does not halt"), "{how}: {log}");
+        eq!(mcu()?, "disabled");
+        b.bind()?;
+        eq!(mcu()?, "running");
+        csif_info()?;
+    }
+    Ok(())
+}
+
 fn main() -> std::process::ExitCode {
     ktap::run(
-        cases![limit 120; csif_info, starts_and_stops, halts, missing, bad_images, again_and_again],
+        cases![limit 120; csif_info, starts_and_stops, halts, missing, bad_images, again_and_again,
+            does_not_answer, dies],
     )
 }
