@@ -783,7 +783,9 @@ fn many_shared() -> Res {
     let mut few = time(500)?;
     let mut many = [std::time::Duration::MAX; 2];
     for _ in 0..3 {
-        let better = |best: [std::time::Duration; 2], now: [std::time::Duration; 2]| [best[0].min(now[0]), best[1].min(now[1])];
+        let better = |best: [std::time::Duration; 2], now: [std::time::Duration; 2]| {
+            [best[0].min(now[0]), best[1].min(now[1])]
+        };
         many = better(many, time(8000)?);
         if (0..2).all(|i| many[i] < few[i] * 40) {
             break;
