@@ -132,5 +132,12 @@ packaging_path() {
 
 need_packaging() { need "Debian's tools for packages" "$(packaging_path)" "$ENV_DIR/make-packaging" "$(packaging_path)"; }
 
+# A Debian for the guest, in which the package is installed.
+debian_path() {
+	echo "$CACHE/debian-$STOCK_NAME-$({ echo "$STOCK_VERSION"; cat "$REPO/tests/package/make-root"; } | hash_of).tar"
+}
+
+need_debian() { need "Debian for the guest" "$(debian_path)" "$REPO/tests/package/make-root" "$(debian_path)"; }
+
 # As `enter`, in the root file system with those tools.
 enter_packaging() { ENTER_ROOT=$(packaging_path) "$ENV_DIR/enter" "$@"; }
