@@ -128,8 +128,8 @@ impl Vm {
     /// tried again, but not often: `ENOMEM` then.
     pub(crate) fn validate(&self) -> Result {
         for _ in 0..RESTORE_TRIES {
-            self.restore_each()?;
-            match self.space.with_all_locked(|locked| locked.validate()) {
+            let all_back = self.restore_each();
+            match all_back.and_then(|()| self.space.with_all_locked(|locked| locked.validate())) {
                 Err(e) if e == EAGAIN => (),
                 result => return result,
             }
@@ -139,9 +139,12 @@ impl Vm {
 
     /// Brings evicted memory back with its mappings, one buffer after the other: whoever wants another
     /// one, which may be shared with him, does not wait. `EIO` ends it for one buffer only: the caller
-    /// validates the VM, and hears of it there. `ENOMEM`, `EINTR`, `ENODEV`; `EINVAL` when the VM cannot be used any more.
+    /// validates the VM, and hears of it there. `ENOMEM`, `EINTR`, `ENODEV`; `EINVAL` when the VM cannot be
+    /// used any more; `EAGAIN` when the first that came back is gone again: what comes next takes the place
+    /// of others of the same VM, and there is no point in moving all of them through memory.
     fn restore_each(&self) -> Result {
         let mut evicted = KVVec::new();
+        let mut first: Option<&Bo> = None;
         self.space.collect_evicted(&mut evicted)?;
         let result = evicted.iter().try_for_each(|bo| {
             if current!().signal_pending() {
@@ -155,6 +158,7 @@ impl Vm {
                 .lock_resident()
                 .and_then(|locked| self.space.restore_object(&locked));
             match result {
+                Ok(()) if !first.get_or_insert(bo).looks_resident() => Err(EAGAIN),
                 Err(e) if e != EIO => Err(e),
                 _ => Ok(()),
             }
