@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{kernel_ext::drm::gpuvm::Keeper, panthor_gem::Bo, PanthorBound};
 use kernel::{
+    page::PAGE_SIZE,
     prelude::*,
     sync::{aref::ARef, Arc},
 };
@@ -25,6 +26,11 @@ pub(crate) enum VmStatus {
     Usable,
     /// An operation failed half-way, the hardware does not answer, or the VM was destroyed.
     Unusable,
+}
+
+/// Whether the kernel has taken pages of a buffer that it can have.
+fn has_left_memory(bo: &Bo) -> bool {
+    !bo.looks_resident() && bo.cached_pages() < bo.size() / PAGE_SIZE
 }
 
 /// A VM.
@@ -158,7 +164,7 @@ impl Vm {
                 .lock_resident()
                 .and_then(|locked| self.space.restore_object(&locked));
             match result {
-                Ok(()) if !first.get_or_insert(bo).looks_resident() => Err(EAGAIN),
+                Ok(()) if has_left_memory(first.get_or_insert(bo)) => Err(EAGAIN),
                 Err(e) if e != EIO => Err(e),
                 _ => Ok(()),
             }

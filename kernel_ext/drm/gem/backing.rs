@@ -172,7 +172,7 @@ impl<T: DriverObject> Locked<'_, T> {
 
     /// [`Self::populate`] with pages that are in memory, as pages of the shmem file. `EAGAIN` when
     /// some are not.
-    fn populate_from_cache(&self) -> Result {
+    pub(in super::super) fn populate_from_cache(&self) -> Result {
         self.populate_by(bindings::kx_gem_get_cached_pages)
     }
 

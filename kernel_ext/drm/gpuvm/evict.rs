@@ -477,7 +477,8 @@ where
         let vm = GpuVm::<T>::from_raw((*vm_bo).vm);
         let obj = Locked::new(Object::<ObjectOf<T>>::from_raw((*vm_bo).obj));
         from_result(|| {
-            if obj.is_resident() {
+            // What was given up a moment ago is in memory still, and as good as resident.
+            if obj.populate_from_cache().is_ok() {
                 return restore_object(vm, &obj, vm_bo).map(|()| 0);
             }
             // Nothing is read in while all locks are held: the shrinker could have nothing meanwhile.

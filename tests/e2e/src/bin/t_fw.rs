@@ -189,13 +189,12 @@ fn does_not_answer() -> Res {
     // All that is asked for, or one bit of it.
     for bits in ["0xffffffff", "0x100", "0x4"] {
         b.unbind()?;
-        let mut model = Model::need()?;
-        model.ask(&format!("inject no-ack global {bits} always"))?;
+        Model::need()?.ask(&format!("inject no-ack global {bits} always"))?;
         let from = mark(bits)?;
         let start = std::time::Instant::now();
         let result = sysfs::bind(&dev);
         let took = start.elapsed();
-        model.ask("inject clear")?;
+        Model::need()?.ask("inject clear")?;
         check!(result.is_err(), "{bits}: bound");
         note!("{bits}: refused in {took:?}");
         check!(
