@@ -54,8 +54,8 @@ pub(super) enum KernelMap {
     Mapped { addr: *mut c_void, users: u32 },
 }
 
-/// How many bytes are read in before signals and the device are looked at again.
-const READ_STEP: usize = 4 << 20;
+/// How many bytes are read in before signals, the device, and what is left of them are looked at again.
+const READ_STEP: usize = 1 << 20;
 
 /// How often an object is read in of which mm takes pages again meanwhile.
 const READ_TRIES: usize = 3;
@@ -105,11 +105,16 @@ impl<T: DriverObject> Object<T> {
                 return Err(ENOMEM);
             }
             tries += 1;
-            self.read_in()?;
+            match self.read_in() {
+                Err(e) if e == EAGAIN => (),
+                result => result?,
+            }
         }
     }
 
-    /// Brings the pages in, to be ordinary pages of the shmem file. Errors as [`Locked::populate`].
+    /// Brings the pages in, to be ordinary pages of the shmem file. Errors as [`Locked::populate`];
+    /// `EAGAIN` when mm takes them while others come: there is no point in moving all of them through
+    /// memory.
     fn read_in(&self) -> Result {
         let step = READ_STEP / PAGE_SIZE;
         let count = self.size() / PAGE_SIZE;
@@ -125,6 +130,9 @@ impl<T: DriverObject> Object<T> {
             // SAFETY: The object has a shmem file: others are resident, or gone. The range is in it.
             let ret = unsafe { bindings::kx_gem_read_in(self.as_raw(), start, end - 1) };
             to_result(ret).inspect_err(|e| self.note_unreadable(*e == EIO))?;
+            if self.cached_pages() < end {
+                return Err(EAGAIN);
+            }
             start = end;
         }
         self.note_unreadable(false);

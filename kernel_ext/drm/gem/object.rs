@@ -291,7 +291,7 @@ impl<T: DriverObject> Object<T> {
         self.unreadable.load(Relaxed)
     }
 
-    /// How many bytes of the shmem file are in memory, as pages of the page cache.
+    /// How many pages of the shmem file are in memory, in the page cache.
     pub(crate) fn cached_pages(&self) -> usize {
         // SAFETY: The object is initialised.
         unsafe { bindings::kx_gem_nr_cached_pages(self.as_raw()) as usize }
