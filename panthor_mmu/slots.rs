@@ -300,25 +300,23 @@ impl AsSlots {
     /// [`Self::unbind`] under the lock.
     fn take_slot(&self, table: &mut Table, seat: &Arc<Seat>) -> Result {
         let locked = seat.state.access(table).locked;
-        let slot = match table.seats.state(seat) {
+        match table.seats.state(seat) {
             SeatState::NoSlot => return Ok(()),
             SeatState::Lost(slot) => {
                 // It was waited for before: only looks.
                 unless_gone(self.look_idle(slot))?;
                 unless_gone(self.disable(slot, Locked::Unknown)).map_err(|_| EIO)?;
                 dev_info!(&*self.dev, "AS{}: answers again\n", slot);
-                slot
             }
             SeatState::Idle(slot) | SeatState::Active(slot, _) => {
                 if unless_gone(self.disable(slot, locked)).is_err() {
                     self.lose(table, slot, seat);
                     return Err(EIO);
                 }
-                slot
             }
-        };
+        }
         seat.state.access_mut(table).locked = Locked::Nothing;
-        table.seats.vacate(slot);
+        table.seats.remove(seat);
         Ok(())
     }
 

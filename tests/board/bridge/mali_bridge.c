@@ -129,7 +129,7 @@ module_pci_driver(mali_bridge_driver);
 
 static bool mali_copies;
 
-/* The pool of the kernel's is every device's, so that what others map meanwhile is copied as well. */
+/* All devices have the same pool: what others map meanwhile is copied as well. */
 static int mali_set_copies(const char *val, const struct kernel_param *kp)
 {
 	struct device *pci;
