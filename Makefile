@@ -56,13 +56,8 @@ vm:
 # These measure: without what the debug kernel checks.
 demo bench: KERNEL = fast
 
-# On Debian's own kernel nothing of a kernel is built but its Rust part.
-ifneq ($(STOCK),)
-demo: KERNEL = stock
-demo: PATCHES = no
-endif
-
 demo:
+	@$(ENV)/setup all
 	@tests/demo/run
 
 bench:

@@ -38,9 +38,9 @@ impl Own {
         Ok(Own { dev, buffers })
     }
 
-    /// Writes what the CPU has to write, or all of it.
-    fn fill(&self, all: bool) -> Result<(), Errno> {
-        for (b, handle, map) in self.buffers.iter().filter(|(b, ..)| all || !b.by_gpu) {
+    /// Writes what the CPU has to write.
+    fn fill(&self) -> Result<(), Errno> {
+        for (b, handle, map) in self.buffers.iter().filter(|(b, ..)| !b.by_gpu) {
             for i in 0..SIZE / 8 {
                 map.set(i as usize, b.word(i));
             }
@@ -72,7 +72,7 @@ impl Own {
     }
 }
 
-/// Starts a process. It obeys `setup`, `fill`, `fill all`, `check` and `fd`.
+/// Starts a process. It obeys `setup`, `fill`, `check` and `fd`.
 pub fn start(app: &'static App) -> Res<Child> {
     Child::spawn(|end| {
         let name = std::ffi::CString::new(app.name).unwrap_or_default();
@@ -85,8 +85,8 @@ pub fn start(app: &'static App) -> Res<Child> {
             }
             let own = own.as_ref().ok_or("not set up")?;
             match cmd {
-                "fill" | "fill all" => own
-                    .fill(cmd == "fill all")
+                "fill" => own
+                    .fill()
                     .map(|()| String::new())
                     .map_err(|e| e.to_string()),
                 "check" => own.check().map(|n| n.to_string()),

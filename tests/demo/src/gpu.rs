@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! The GPU's side, through the control channel of the model.
 
-use crate::plan::{App, Buffer, APPS, SIZE};
+use crate::plan::{App, Buffer, SIZE};
 use e2e::debugfs::VmResident;
 use e2e::model::Model;
-use e2e::sys::say;
 use e2e::{Fail, Res, PAGE};
 
 /// Distance of the addresses of which the translation is asked for.
 const STEP: u64 = 512 * 1024;
 
 /// A process as the GPU sees it.
-struct View<'a> {
+pub struct View<'a> {
     app: &'a App,
     pid: i32,
     /// The address space slots of its VMs.
@@ -39,7 +38,7 @@ impl std::fmt::Display for Translations {
 
 impl<'a> View<'a> {
     /// Makes the VMs of a process resident.
-    fn new(app: &'a App, pid: i32, switch: &VmResident) -> Res<View<'a>> {
+    pub fn new(app: &'a App, pid: i32, switch: &VmResident) -> Res<View<'a>> {
         let slots = [switch.on(pid, 1)?, switch.on(pid, 2)?];
         let roots = [switch.get(pid, 1)?.root, switch.get(pid, 2)?.root];
         Ok(View {
@@ -51,12 +50,12 @@ impl<'a> View<'a> {
     }
 
     /// For the reader: which slots it has.
-    fn slots(&self) -> String {
+    pub fn slots(&self) -> String {
         format!("AS {} and {}", self.slots[0], self.slots[1])
     }
 
     /// Gives up the slots.
-    fn release(&self, switch: &VmResident) -> Res {
+    pub fn release(&self, switch: &VmResident) -> Res {
         for vm in [1, 2] {
             switch.set(self.pid, vm, false)?;
         }
@@ -64,7 +63,7 @@ impl<'a> View<'a> {
     }
 
     /// Whether its slots hold its own tables.
-    fn is_seated(&self, model: &mut Model) -> Res<bool> {
+    pub fn is_seated(&self, model: &mut Model) -> Res<bool> {
         let slots = model.slots()?;
         Ok(self
             .slots
@@ -83,7 +82,7 @@ impl<'a> View<'a> {
 
     /// Asks for translations in all its mappings, the first and the last page of each and some
     /// between. It has no effect on the GPU.
-    fn translations(&self, model: &mut Model) -> Res<Translations> {
+    pub fn translations(&self, model: &mut Model) -> Res<Translations> {
         let mut t = Translations {
             asked: 0,
             mapped: 0,
@@ -104,7 +103,7 @@ impl<'a> View<'a> {
     }
 
     /// Writes what the GPU has to write.
-    fn fill(&self, model: &mut Model) -> Res {
+    pub fn fill(&self, model: &mut Model) -> Res {
         for (b, slot, va) in self.mappings().filter(|(b, ..)| b.by_gpu) {
             model.fill(slot, va, SIZE, b.seed)?;
         }
@@ -112,7 +111,7 @@ impl<'a> View<'a> {
     }
 
     /// Reads everything as the GPU, through every mapping; how many bytes were right.
-    fn check(&self, model: &mut Model) -> Res<u64> {
+    pub fn check(&self, model: &mut Model) -> Res<u64> {
         let mut good = 0;
         for (b, slot, va) in self.mappings() {
             if b.repeats {
@@ -133,87 +132,5 @@ impl<'a> View<'a> {
             good += SIZE;
         }
         Ok(good)
-    }
-}
-
-/// The GPU's side of all processes. Only a module for tests has the switch that makes it one.
-pub struct Side {
-    switch: VmResident,
-    views: Vec<View<'static>>,
-}
-
-/// What the GPU found: the translations of each process, and whether the slots had its tables.
-pub struct Found {
-    /// Translations.
-    pub found: [Translations; 3],
-    /// Whether the slots hold its tables.
-    pub seated: [bool; 3],
-}
-
-impl Found {
-    /// Whether all of a process is there.
-    pub fn full(&self, i: usize) -> bool {
-        self.found[i].mapped == self.found[i].asked && self.seated[i]
-    }
-
-    /// Whether nothing of it is.
-    pub fn none(&self, i: usize) -> bool {
-        self.found[i].mapped == 0 && self.seated[i]
-    }
-}
-
-impl Side {
-    /// Gives the processes slots, and has the GPU write what it has to write; none where the driver
-    /// has no such switch.
-    pub fn new(pids: &[i32; 3], model: &mut Model) -> Res<Option<Side>> {
-        let switch = match VmResident::need() {
-            Ok(switch) => switch,
-            Err(Fail::Skip(_)) => return Ok(None),
-            Err(e) => return Err(e),
-        };
-        let mut views = Vec::new();
-        for (a, pid) in APPS.iter().zip(pids) {
-            views.push(View::new(a, *pid, &switch)?);
-        }
-        for v in &views {
-            v.fill(model)?;
-        }
-        Ok(Some(Side { switch, views }))
-    }
-
-    /// Reads everything through the GPU; the bytes that were right.
-    pub fn verify(&self, model: &mut Model) -> Res<u64> {
-        let mut sum = 0;
-        for v in &self.views {
-            sum += v.check(model)?;
-        }
-        Ok(sum)
-    }
-
-    /// Shows and returns what the GPU finds.
-    pub fn look(&self, model: &mut Model) -> Res<Found> {
-        let mut found = Vec::new();
-        let mut seated = Vec::new();
-        for v in &self.views {
-            let x = v.translations(model)?;
-            let s = v.is_seated(model)?;
-            say(&format!(
-                "  {:<8} {}: {x}{}",
-                v.app.name,
-                v.slots(),
-                if s { "" } else { " (not its tables!)" }
-            ));
-            found.push(x);
-            seated.push(s);
-        }
-        match (found.try_into(), seated.try_into()) {
-            (Ok(found), Ok(seated)) => Ok(Found { found, seated }),
-            _ => Err(Fail::Fail("not three processes".into())),
-        }
-    }
-
-    /// Gives up the slots.
-    pub fn release(&self) -> Res {
-        self.views.iter().try_for_each(|v| v.release(&self.switch))
     }
 }

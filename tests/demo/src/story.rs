@@ -1,32 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! What happens, in order.
 
-use crate::apps;
 use crate::chart::{self, Mark};
 use crate::checks::Checks;
-use crate::gpu::{Found, Side};
+use crate::gpu::View;
 use crate::plan::{APPS, SIZE, TARGET};
 use crate::sampler::{Row, Sampler};
 use crate::screen::{mib, Screen};
+use crate::{apps, gpu};
 use e2e::bystander::{now, Bystander};
-use e2e::cgroup::Cgroup;
 use e2e::child::Child;
+use e2e::debugfs::VmResident;
 use e2e::model::Model;
 use e2e::sys::{self, say};
 use e2e::{sysfs, Fail, Res, M};
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 /// How long the figures are watched when nothing happens.
 const QUIET: Duration = Duration::from_secs(3);
 
-/// A call that moves memory: when, and what the kernel said.
+/// A write to an attribute: when, and what the kernel said.
 struct Call {
     from: u64,
     to: u64,
-    /// What `gpumem` printed, if it did it.
-    result: sys::Result<String>,
+    result: sys::Result<()>,
 }
 
 impl Call {
@@ -39,17 +37,17 @@ impl Call {
     }
 }
 
-/// Moves memory in a thread while the table is shown.
+/// Writes an attribute in a thread while the table is shown.
 fn call(
     screen: &Screen,
     sampler: &Sampler,
     pids: &[i32; 3],
-    how: fn(i32) -> sys::Result<String>,
+    write: fn(i32) -> sys::Result<()>,
 ) -> Res<Call> {
     let pid = pids[TARGET];
     let t = std::thread::spawn(move || {
         let from = now();
-        let result = how(pid);
+        let result = write(pid);
         Call {
             from,
             to: now(),
@@ -60,15 +58,8 @@ fn call(
         // The table at the end shows what is true after the write has returned.
         t.is_finished() && sampler.fresh().is_ok()
     });
-    let call = t
-        .join()
-        .map_err(|_| Fail::Fail("the writer panicked".into()))?;
-    if let Ok(said) = &call.result {
-        if !said.is_empty() {
-            say(&format!("  {said}"));
-        }
-    }
-    Ok(call)
+    t.join()
+        .map_err(|_| Fail::Fail("the writer panicked".into()))
 }
 
 /// Sends a command to all processes at once; their answers.
@@ -86,9 +77,18 @@ fn all(children: &mut [Child], cmd: &str) -> Res<Vec<String>> {
     Ok(v)
 }
 
-/// Reads everything by the CPU; the bytes that were right.
-fn verify(children: &mut [Child]) -> Res<u64> {
-    all(children, "check").map(|v| v.iter().filter_map(|s| s.parse::<u64>().ok()).sum())
+/// Reads everything, by the CPU and through the GPU; the bytes that were right.
+fn verify(children: &mut [Child], views: &[View<'_>], model: &mut Model) -> (Res<u64>, Res<u64>) {
+    let cpu = all(children, "check").map(|v| v.iter().filter_map(|s| s.parse::<u64>().ok()).sum());
+    let mut sum = 0;
+    let gpu = views
+        .iter()
+        .try_for_each(|v| {
+            sum += v.check(model)?;
+            Ok(())
+        })
+        .map(|()| sum);
+    (cpu, gpu)
 }
 
 fn text(e: &Fail) -> &str {
@@ -107,69 +107,27 @@ fn count(checks: &mut Checks, r: &Res<u64>, want: u64, what: &str) {
     }
 }
 
-/// How memory is moved. Where `mem_reclaim` swaps out by itself, by the attributes. Where it gives
-/// memory up to the kernel, by `gpumem`, which has the kernel swap it out then; for that each process
-/// has a cgroup of its own, as those that systemd starts have.
-struct Way {
-    reclaim: fn(i32) -> sys::Result<String>,
-    claim: fn(i32) -> sys::Result<String>,
-    evict: bool,
-    _cgroups: Vec<Cgroup>,
-}
-
-impl Way {
-    fn new(pids: &[i32; 3]) -> Res<Way> {
-        let mode = sys::read_text(sysfs::attr("mem_reclaim_mode")?)?;
-        let mut cgroups = Vec::new();
-        let evict = mode.trim() == "evict";
-        if evict {
-            for (a, pid) in APPS.iter().zip(pids) {
-                let c = Cgroup::need(a.name)?;
-                c.add(*pid)?;
-                cgroups.push(c);
-            }
-        }
-        Ok(Way {
-            reclaim: if evict {
-                |pid| gpumem("reclaim", pid)
-            } else {
-                |pid| sysfs::reclaim(pid).map(|()| String::new())
-            },
-            claim: if evict {
-                |pid| gpumem("claim", pid)
-            } else {
-                |pid| sysfs::claim(pid).map(|()| String::new())
-            },
-            evict,
-            _cgroups: cgroups,
-        })
+fn show_translations(
+    views: &[View<'_>],
+    model: &mut Model,
+) -> Res<([gpu::Translations; 3], [bool; 3])> {
+    let mut t = Vec::new();
+    let mut seated = Vec::new();
+    for (a, v) in APPS.iter().zip(views) {
+        let x = v.translations(model)?;
+        let s = v.is_seated(model)?;
+        say(&format!(
+            "  {:<8} {}: {x}{}",
+            a.name,
+            v.slots(),
+            if s { "" } else { " (not its tables!)" }
+        ));
+        t.push(x);
+        seated.push(s);
     }
-
-    /// What is done, as one types it.
-    fn command(&self, verb: &str, pid: i32) -> String {
-        if self.evict {
-            format!("gpumem {verb} {pid}")
-        } else {
-            format!("echo {pid} >mem_{verb}")
-        }
-    }
-
-    /// What is done, for a sentence.
-    fn name(&self, verb: &str) -> String {
-        format!("{}{verb}", if self.evict { "gpumem " } else { "mem_" })
-    }
-}
-
-fn gpumem(verb: &str, pid: i32) -> sys::Result<String> {
-    let out = Command::new("gpumem")
-        .args([verb, &pid.to_string()])
-        .output()?;
-    let said = String::from_utf8_lossy(&out.stdout);
-    if out.status.success() {
-        Ok(said.trim_end().replace('\n', "\n  "))
-    } else {
-        say(&format!("{said}{}", String::from_utf8_lossy(&out.stderr)));
-        Err(sys::EIO)
+    match (t.try_into(), seated.try_into()) {
+        (Ok(t), Ok(s)) => Ok((t, s)),
+        _ => Err(Fail::Fail("not three processes".into())),
     }
 }
 
@@ -193,20 +151,24 @@ pub fn tell(redraw: bool, folder: &Path) -> Res<bool> {
     let bystander = Bystander::start()?;
     let pids = [children[0].pid, children[1].pid, children[2].pid];
 
-    let way = Way::new(&pids)?;
+    let mode = sys::read_text(sysfs::attr("mem_reclaim_mode")?)?;
     say(&format!(
         "Three processes, {} MiB of GPU memory, on a board with 1 GiB and zram swap; mem_reclaim_mode: {}",
         total / M,
-        if way.evict { "evict" } else { "swap" }
+        mode.trim()
     ));
     let start = now();
     all(&mut children, "setup")?;
+    let switch = VmResident::need()?;
     let mut model = Model::need()?;
-    let side = Side::new(&pids, &mut model)?;
-    all(
-        &mut children,
-        if side.is_some() { "fill" } else { "fill all" },
-    )?;
+    let mut views = Vec::new();
+    for (a, pid) in APPS.iter().zip(pids) {
+        views.push(View::new(a, pid, &switch)?);
+    }
+    for v in &views {
+        v.fill(&mut model)?;
+    }
+    all(&mut children, "fill")?;
     let mapped: u64 = APPS
         .iter()
         .flat_map(|a| a.buffers())
@@ -214,8 +176,7 @@ pub fn tell(redraw: bool, folder: &Path) -> Res<bool> {
         .sum();
     say(&format!(
         "Each has 2 VMs; 4 MiB buffers: 3 in 8 private to VM 1, 2 to VM 2, 2 shared by both, 1 only CPU-mapped.\n\
-         All filled with words mix(seed + i), by the CPU{}; half of them so that they compress ({:.1} s).",
-        if side.is_some() { " or the GPU" } else { "" },
+         All filled with words mix(seed + i), by the CPU or the GPU; half of them so that they compress ({:.1} s).",
         (now() - start) as f64 / 1e6
     ));
     let fds = all(&mut children, "fd")?;
@@ -225,14 +186,9 @@ pub fn tell(redraw: bool, folder: &Path) -> Res<bool> {
             .map_err(|_| Fail::Fail("no descriptor".into()))?;
         Ok((pids[i], n))
     };
-    let cpu = verify(&mut children);
+    let (cpu, gpu) = verify(&mut children, &views, &mut model);
     count(&mut checks, &cpu, total, "before, read by the CPU");
-    if let Some(s) = &side {
-        let gpu = s.verify(&mut model);
-        count(&mut checks, &gpu, mapped, "before, read by the GPU");
-    } else {
-        say("This module has no switches for tests, so that of the GPU's page tables nothing is shown.");
-    }
+    count(&mut checks, &gpu, mapped, "before, read by the GPU");
     // Only the page cache: asked for more, the kernel would have the GPU's memory evicted as well.
     sys::write_once("/proc/sys/vm/drop_caches", b"1")?;
 
@@ -242,24 +198,13 @@ pub fn tell(redraw: bool, folder: &Path) -> Res<bool> {
     let begin = now();
     screen.heading("All three are in memory; the bystander opens and closes the render node");
     screen.wait(&sampler, &pids, QUIET);
-    let look = |model: &mut Model, what: &str| {
-        side.as_ref().map_or(Ok(None), |s| {
-            say(&format!("  What the GPU finds {what}:"));
-            s.look(model).map(Some)
-        })
-    };
-    let gpu0 = look(
-        &mut model,
-        "(asked of the model, through its TLBs and page walk)",
-    )?;
+    say("  What the GPU finds (asked of the model, through its TLBs and page walk):");
+    let (t0, s0) = show_translations(&views, &mut model)?;
     let before = sampler.fresh()?;
 
     // --- Out ---
-    screen.heading(&format!(
-        "{}    # {name}",
-        way.command("reclaim", pids[TARGET])
-    ));
-    let out = call(&screen, &sampler, &pids, way.reclaim)?;
+    screen.heading(&format!("echo {} >mem_reclaim    # {name}", pids[TARGET]));
+    let out = call(&screen, &sampler, &pids, sysfs::reclaim)?;
     let after = sampler.fresh()?;
     let swapped = after.swap.saturating_sub(before.swap);
     let zram = after.zram.saturating_sub(before.zram);
@@ -268,7 +213,7 @@ pub fn tell(redraw: bool, folder: &Path) -> Res<bool> {
         "  It took {} ({}). On swap: {} of {} MiB; zram grew by {} MiB, free memory by {:.1} MiB",
         out.ms(),
         match &out.result {
-            Ok(_) => "no error".to_string(),
+            Ok(()) => "no error".to_string(),
             Err(e) => e.to_string(),
         },
         mib(swapped),
@@ -276,38 +221,36 @@ pub fn tell(redraw: bool, folder: &Path) -> Res<bool> {
         mib(zram),
         freed as f64 / M as f64
     ));
-    let gpu1 = look(&mut model, "now")?;
+    say("  What the GPU finds now:");
+    let (t1, s1) = show_translations(&views, &mut model)?;
     screen.heading(&format!("{name} is in the background"));
     screen.wait(&sampler, &pids, QUIET);
     let rest = sampler.fresh()?;
 
     // --- Back ---
-    screen.heading(&format!(
-        "{}      # {name}",
-        way.command("claim", pids[TARGET])
-    ));
-    let back = call(&screen, &sampler, &pids, way.claim)?;
+    screen.heading(&format!("echo {} >mem_claim      # {name}", pids[TARGET]));
+    let back = call(&screen, &sampler, &pids, sysfs::claim)?;
     let again = sampler.fresh()?;
     say(&format!(
         "  It took {} ({})",
         back.ms(),
         match &back.result {
-            Ok(_) => "no error".to_string(),
+            Ok(()) => "no error".to_string(),
             Err(e) => e.to_string(),
         }
     ));
-    let gpu2 = look(&mut model, "now")?;
+    say("  What the GPU finds now:");
+    let (t2, s2) = show_translations(&views, &mut model)?;
     screen.heading(&format!("{name} is back"));
     screen.wait(&sampler, &pids, QUIET);
     let seen = sampler.stop()?;
     let end = seen.last().at;
 
     // --- What it comes to ---
-    screen.heading("Reading every byte");
-    let cpu = verify(&mut children);
-    let gpu = side.as_ref().map(|s| s.verify(&mut model));
-    if let Some(s) = &side {
-        s.release()?;
+    screen.heading("Reading every byte, by the CPU and by the GPU");
+    let (cpu, gpu) = verify(&mut children, &views, &mut model);
+    for v in &views {
+        v.release(&switch)?;
     }
     let violations = model.violations()?;
 
@@ -324,17 +267,13 @@ pub fn tell(redraw: bool, folder: &Path) -> Res<bool> {
             .filter(|r| r.at >= begin)
             .all(|r| others(&|i| r.resident[i] == APPS[i].total))
     };
-    checks.result(
-        out.result.map(|_| ()),
-        &format!("{} answered without an error", way.name("reclaim")),
-    );
+    checks.result(out.result, "mem_reclaim answered without an error");
     checks.add(
         before.resident[TARGET] == target.total && after.resident[TARGET] == 0,
         format!(
-            "{name} resident: {} MiB before, {} MiB when {} returned",
+            "{name} resident: {} MiB before, {} MiB when mem_reclaim returned",
             mib(before.resident[TARGET]),
-            mib(after.resident[TARGET]),
-            way.name("reclaim")
+            mib(after.resident[TARGET])
         ),
     );
     checks.add(
@@ -365,36 +304,28 @@ pub fn tell(redraw: bool, folder: &Path) -> Res<bool> {
             seen.rows.len()
         ),
     );
-    let every = |f: &Found| (0..APPS.len()).all(|i| f.full(i));
-    if let Some(f) = gpu0 {
-        checks.add(
-            every(&f),
-            "GPU, before: all translations of all three are there",
-        );
-    }
-    if let Some(f) = gpu1 {
-        checks.add(
-            f.none(TARGET),
-            format!(
-                "GPU, reclaimed: {} of {} translations of {name} left",
-                f.found[TARGET].mapped, f.found[TARGET].asked
-            ),
-        );
-        checks.add(
-            others(&|i| f.full(i)),
-            "GPU, reclaimed: all translations of the others are there",
-        );
-    }
-    checks.result(
-        back.result.map(|_| ()),
-        &format!("{} answered without an error", way.name("claim")),
+    let full = |t: &gpu::Translations| t.mapped == t.asked;
+    checks.add(
+        t0.iter().all(full) && s0.iter().all(|s| *s),
+        "GPU, before: all translations of all three are there",
     );
+    checks.add(
+        t1[TARGET].mapped == 0 && s1[TARGET],
+        format!(
+            "GPU, reclaimed: {} of {} translations of {name} left",
+            t1[TARGET].mapped, t1[TARGET].asked
+        ),
+    );
+    checks.add(
+        others(&|i| full(&t1[i]) && s1[i]),
+        "GPU, reclaimed: all translations of the others are there",
+    );
+    checks.result(back.result, "mem_claim answered without an error");
     checks.add(
         again.resident[TARGET] == target.total,
         format!(
-            "{name} resident: {} MiB when {} returned",
-            mib(again.resident[TARGET]),
-            way.name("claim")
+            "{name} resident: {} MiB when mem_claim returned",
+            mib(again.resident[TARGET])
         ),
     );
     checks.add(
@@ -405,29 +336,25 @@ pub fn tell(redraw: bool, folder: &Path) -> Res<bool> {
             mib(before.swap)
         ),
     );
-    if let Some(f) = gpu2 {
-        checks.add(
-            every(&f),
-            "GPU, claimed: all translations of all three are there",
-        );
-    }
+    checks.add(
+        t2.iter().all(full) && s2.iter().all(|s| *s),
+        "GPU, claimed: all translations of all three are there",
+    );
     count(
         &mut checks,
         &cpu,
         total,
         "after, every byte read by the CPU",
     );
-    if let Some(gpu) = gpu {
-        count(
-            &mut checks,
-            &gpu,
-            mapped,
-            "after, every mapping read by the GPU",
-        );
-    }
+    count(
+        &mut checks,
+        &gpu,
+        mapped,
+        "after, every mapping read by the GPU",
+    );
     for (call, l, what) in [
-        (&out, &lat_out, way.name("reclaim")),
-        (&back, &lat_back, way.name("claim")),
+        (&out, &lat_out, "mem_reclaim"),
+        (&back, &lat_back, "mem_claim"),
     ] {
         checks.add(
             // One that has to wait begins soon after the call; others are held up by a busy machine.
@@ -455,8 +382,8 @@ pub fn tell(redraw: bool, folder: &Path) -> Res<bool> {
     write("figures.csv", seen.figures_csv(begin))?;
     write("opens.csv", seen.opens_csv(begin))?;
     let marks = [
-        Mark::new(&way.name("reclaim"), name, out.from, out.to),
-        Mark::new(&way.name("claim"), name, back.from, back.to),
+        Mark::new("mem_reclaim", name, out.from, out.to),
+        Mark::new("mem_claim", name, back.from, back.to),
     ];
     write("demo.svg", chart::draw(&seen, begin, end, &marks))?;
 
