@@ -72,10 +72,7 @@ source_path() {
 # Compiler of a kernel, and of what is built for it, as variables for kbuild.
 # $1: as for kernel_path
 cross() {
-	local compiler=$1
-
-	! grep -qs '^CONFIG_CC_IS_GCC=y' "$ENV_DIR/config/$1.config" || compiler=gcc-$1
-	case $compiler in
+	case $1 in
 	gcc-*) echo ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu- ;;
 	stock) echo ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu- "KERNELRELEASE=$STOCK_NAME" ;;
 	*) echo ARCH=arm64 LLVM=-19 ;;
@@ -90,8 +87,8 @@ matrix_row() {
 	$1 == name { for (i = 3; i <= NF; i++) print "CONFIG_" option[i] "=" $i }' "$ENV_DIR/config/matrix"
 }
 
-# $1: fast, debug, kasan, 16k or bench, stock, or a row of config/matrix; $2: yes or no, of which only
-# the first five know the former
+# $1: fast, debug, kasan or 16k, stock, or a row of config/matrix; $2: yes or no, of which only the
+# first four know the former
 kernel_path() {
 	local name=$1 patches=$2 source
 
@@ -188,8 +185,7 @@ run_step() {
 		say "--- $title failed (status $ret); its log is $log"
 		exit 1
 	fi
-	# What it cost, where it says that last.
-	progress "$title: done$(sed -n '$s/^CPU time: /, CPU time /p' "$log")"
+	progress "$title: done"
 	[ ! -t 2 ] || say
 }
 
@@ -222,7 +218,7 @@ need_source() {
 		"$ENV_DIR/make-source" "$(source_path yes)" "$plain"
 }
 
-# $1: fast, debug, kasan, 16k, bench or stock; $2: yes or no
+# $1: fast, debug, kasan, 16k or stock; $2: yes or no
 need_kernel() {
 	[ "$1" != stock ] || { need_stock; return; }
 	kernel=$(kernel_path "$1" "$2")
