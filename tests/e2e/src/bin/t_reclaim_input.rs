@@ -456,10 +456,11 @@ fn signals() -> Res {
     need()?;
     ok!(catch_signal(libc::SIGUSR1));
     let mut c = Child::holder()?;
-    for i in 0..32 {
-        c.call(&format!("bo 0x100000 2 0 {}", i + 1))?;
+    let (buffers, size) = reclaim::lengthy((32, M));
+    for i in 0..buffers {
+        c.call(&format!("bo {size} 2 0 {}", i + 1))?;
     }
-    let total = 32 * M;
+    let total = buffers * size;
     // SAFETY: no memory involved.
     let me = unsafe { libc::pthread_self() };
     // Of mem_reclaim and mem_claim.
@@ -516,7 +517,7 @@ fn signals() -> Res {
     eq!(c.resident()?, 0);
     ok!(sysfs::claim(c.pid));
     eq!(c.resident()?, total);
-    for i in 0..32 {
+    for i in 0..buffers {
         c.call(&format!("check {i}"))?;
     }
     Ok(())
