@@ -23,17 +23,6 @@ pub fn need() -> Res {
     Ok(())
 }
 
-/// Number and size of the buffers for a call that others are to find at work, where `usual` do if it
-/// swaps out. Where it only gives memory up, a buffer is through at once, whatever its size: many are
-/// needed.
-pub fn lengthy(usual: (u64, u64)) -> (u64, u64) {
-    if ktap::patched() {
-        usual
-    } else {
-        (1500, 64 * K)
-    }
-}
-
 /// All swap devices, off until dropped.
 pub struct NoSwap(Vec<String>);
 

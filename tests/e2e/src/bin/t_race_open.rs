@@ -33,9 +33,8 @@ fn latency() -> Res {
     need_swap()?;
     let mut c = Child::holder()?;
     c.call("vm")?;
-    let (buffers, size) = reclaim::lengthy((16, M));
-    for i in 0..buffers {
-        c.call(&format!("bo {size} 2 1 {}", i + 1))?;
+    for i in 0..16u64 {
+        c.call(&format!("bo 0x100000 2 1 {}", i + 1))?;
         c.call(&format!("bind 1 {i} {:#x}", (i + 1) << 32))?;
     }
     let start = Instant::now();
@@ -77,7 +76,7 @@ fn latency() -> Res {
             }),
         ],
     )?;
-    for i in 0..buffers {
+    for i in 0..16 {
         c.call(&format!("check {i}"))?;
     }
     let (opens, calls) = (lock(&opens), lock(&calls));

@@ -334,9 +334,8 @@ fn during_reclaim() -> Res {
     let mut inside = 0;
     for round in 0..4 {
         let mut c = Child::holder()?;
-        let (n, size) = reclaim::lengthy((6, 6 * M));
-        for i in 0..n {
-            c.call(&format!("bo {size} 2 0 {}", i + 1))?;
+        for i in 0..6 {
+            c.call(&format!("bo 0x600000 2 0 {}", i + 1))?;
         }
         let total = c.resident()?;
         let pid = c.pid;
