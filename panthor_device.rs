@@ -10,7 +10,7 @@ use crate::{
     },
     panthor_fw::Fw,
     panthor_gem::{self, GemDevice},
-    panthor_gpu::{Caches, Gpu, GpuInfo},
+    panthor_gpu::{Gpu, GpuInfo},
     panthor_irq,
     panthor_mmu::{slots::AsSlots, MmuDevice},
     panthor_power::Power,
@@ -159,11 +159,8 @@ impl PanthorData {
         // It may not answer any more. With its L2 cache off, or after a reset, the GPU does not
         // write to memory; clocks and supplies go next in any case.
         self.fw.stop();
-        let caches = match self.mmu.slots.suspend() {
-            Ok(()) => Caches::Flushed,
-            Err(_) => Caches::Unknown,
-        };
-        let _ = self.gpu.suspend(caches);
+        let flushed = self.mmu.slots.suspend().is_ok();
+        let _ = self.gpu.suspend(flushed);
         self.mmu.slots.powered_off();
         self.fw.unload();
     }

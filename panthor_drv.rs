@@ -26,7 +26,6 @@ use crate::{
     kernel_ext::{
         drm::{self, debugfs, driver, ioctl},
         mm_vma::{IoPage, MmapRequest},
-        pid::Pid,
     },
     panthor_device::{PanthorData, PanthorPlatformDriver},
     panthor_file::PanthorFile,
@@ -138,13 +137,6 @@ impl drm::Driver for PanthorDriver {
         },
         #[cfg(CONFIG_DRM_PANTHOR_RS_TEST)]
         debugfs::File {
-            name: c"shrink_asked",
-            mode: 0o400,
-            show: debugfs::Show::Once(panthor_gem::show_asked),
-            write: None,
-        },
-        #[cfg(CONFIG_DRM_PANTHOR_RS_TEST)]
-        debugfs::File {
             name: c"bo_busy",
             mode: 0o200,
             show: debugfs::Show::Once(|_, _| Ok(())),
@@ -165,10 +157,6 @@ impl drm::Driver for PanthorDriver {
 
     fn open(_dev: &PanthorDevice) -> Result<Arc<PanthorFile>> {
         PanthorFile::new()
-    }
-
-    fn opener(file: &PanthorFile) -> Option<&Pid> {
-        Some(&file.opener)
     }
 
     fn postclose(_dev: &PanthorDevice, file: Arc<PanthorFile>) {

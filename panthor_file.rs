@@ -7,7 +7,6 @@ use crate::{
     kernel_ext::{
         drm::{driver::MmapKind, print::drm_print, Printer},
         mm_vma::MmapRequest,
-        pid::Pid,
         task::in_compat_syscall,
         uapi,
     },
@@ -19,7 +18,6 @@ use kernel::{
     page::PAGE_SIZE,
     prelude::*,
     sync::{
-        aref::ARef,
         atomic::{Atomic, Relaxed},
         Arc,
     },
@@ -38,8 +36,6 @@ pub(crate) const USER_MMIO_OFFSET_64BIT: u64 = uapi::DRM_PANTHOR_USER_MMIO_OFFSE
 pub(crate) struct PanthorFile {
     /// Where the user MMIO area starts in the offsets of the file.
     user_mmio_offset: Atomic<u64>,
-    /// The process that opened it.
-    pub(crate) opener: ARef<Pid>,
     /// Its VMs.
     #[pin]
     pub(crate) vms: VmPool,
@@ -64,7 +60,6 @@ impl PanthorFile {
         Arc::pin_init(
             pin_init!(Self {
                 user_mmio_offset: Atomic::new(user_mmio_offset),
-                opener: Pid::current_tgid(),
                 vms <- VmPool::new(),
                 objects <- ObjectSet::new(),
                 offsets,

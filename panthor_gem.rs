@@ -24,7 +24,7 @@ use crate::{
 use kernel::{prelude::*, sync::atomic::Atomic};
 
 #[cfg(CONFIG_DRM_PANTHOR_RS_TEST)]
-pub(crate) use self::debugfs::{set_busy, show_asked};
+pub(crate) use self::debugfs::set_busy;
 pub(crate) use self::{
     bo::{BoKind, PanthorBo, SwapTurn},
     debugfs::{gems, set_shrink, show_shrink},
@@ -44,8 +44,6 @@ pub(crate) type Bo = Object<PanthorBo>;
 pub(crate) struct GemDevice {
     /// CPU pages that the last scan of the shrinker gave up, for debugfs.
     pub(crate) last_scan: Atomic<u64>,
-    /// How many buffers the shrinker asked so far, for debugfs.
-    pub(crate) asked: Atomic<u64>,
     /// What the debugfs file `bo_busy` makes buffers wait for.
     #[cfg(CONFIG_DRM_PANTHOR_RS_TEST)]
     #[pin]
@@ -59,7 +57,6 @@ impl GemDevice {
     pub(crate) fn new(coherent: bool) -> impl PinInit<Self> {
         pin_init!(Self {
             last_scan: Atomic::new(0),
-            asked: Atomic::new(0),
             #[cfg(CONFIG_DRM_PANTHOR_RS_TEST)]
             busy <- kernel::new_mutex!(None, "GemDevice::busy"),
             coherent,

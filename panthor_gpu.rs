@@ -166,14 +166,6 @@ impl GpuInfo {
     }
 }
 
-/// What the GPU's caches hold when it is to lose its power.
-pub(crate) enum Caches {
-    /// Nothing that memory does not have.
-    Flushed,
-    /// What could not be flushed, perhaps.
-    Unknown,
-}
-
 /// State of the one request to the GPU that is under way, for each kind of request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Request {
@@ -255,12 +247,14 @@ impl Gpu {
         self.power_on_l2()
     }
 
-    /// Powers the L2 cache down, with a reset if it must be, and stops listening.
-    pub(crate) fn suspend(&self, caches: Caches) -> Result {
-        let powered_off = match caches {
-            Caches::Flushed => self.power_off_l2().or_else(|_| self.soft_reset()),
+    /// Powers the L2 cache down, with a reset if it must be, and stops listening. `flushed` says that
+    /// nothing is in it: else there is a reset.
+    pub(crate) fn suspend(&self, flushed: bool) -> Result {
+        let powered_off = if flushed {
+            self.power_off_l2().or_else(|_| self.soft_reset())
+        } else {
             // One that does not end is left to clocks and supplies: nothing may be touched in it.
-            Caches::Unknown => self.soft_reset(),
+            self.soft_reset()
         };
 
         self.irq.suspend()?;

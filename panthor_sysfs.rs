@@ -74,23 +74,14 @@ fn find_target(text: &CStr, unprivileged: Unprivileged) -> Result<ARef<Pid>> {
     pid.filter(|pid| pid.is_tgid()).ok_or(ESRCH)
 }
 
-/// What the caller of `write()` gets when a signal came. Where there is no handler to be run (the process
-/// was stopped or frozen and goes on, or has io_uring's work to do) the write is made again, and goes on
-/// with what is left.
-fn restarted(result: Result) -> Result {
-    result.map_err(|e| if e == EINTR { ERESTARTSYS } else { e })
-}
-
 /// `mem_reclaim` is written.
 fn mem_reclaim(dev: &ARef<PanthorDevice>, text: &CStr) -> Result {
-    let target = find_target(text, Unprivileged::Own)?;
-    restarted(panthor_reclaim::reclaim(dev, &target))
+    panthor_reclaim::reclaim(dev, &*find_target(text, Unprivileged::Own)?)
 }
 
 /// `mem_claim` is written.
 fn mem_claim(dev: &ARef<PanthorDevice>, text: &CStr) -> Result {
-    let target = find_target(text, Unprivileged::None)?;
-    restarted(panthor_reclaim::claim(dev, &target))
+    panthor_reclaim::claim(dev, &*find_target(text, Unprivileged::None)?)
 }
 
 /// `mem_reclaim_mode` is read.

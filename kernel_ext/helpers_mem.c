@@ -209,6 +209,20 @@ int kx_drm_gem_huge_mnt_create(struct drm_device *dev)
 	return ret;
 }
 
+unsigned long kx_gem_nr_cached_pages(struct drm_gem_object *obj)
+{
+	return obj->filp ? obj->filp->f_mapping->nrpages : 0;
+}
+
+long kx_gem_reclaim_range(struct drm_gem_object *obj, pgoff_t start, pgoff_t end)
+{
+#ifdef PANTHOR_HAS_SHMEM_RECLAIM
+	if (obj->filp)
+		return shmem_reclaim_range(obj->filp->f_mapping, start, end);
+#endif
+	return 0;
+}
+
 struct sg_table *kx_drm_gem_map_pages(struct drm_gem_object *obj, struct page **pages)
 {
 	struct sg_table *sgt;
@@ -423,6 +437,18 @@ KX_FAST size_t kx_io_pgtable_unmap(struct io_pgtable_ops *ops, unsigned long iov
 				   size_t pgcount)
 {
 	return ops->unmap_pages(ops, iova, pgsize, pgcount, NULL);
+}
+
+/* How many tables are missing on the way to the last entry for @iova, that of level 3. */
+unsigned int kx_io_pgtable_missing(struct io_pgtable_ops *ops, unsigned long iova)
+{
+	struct arm_lpae_io_pgtable_walk_data walk = {};
+	unsigned int lvl = 4 - DIV_ROUND_UP(io_pgtable_ops_to_pgtable(ops)->cfg.ias - 12, 9);
+
+	ops->pgtable_walk(ops, iova, &walk);
+	while (lvl < 3 && (walk.ptes[lvl] & 3) == 3)
+		lvl++;
+	return 3 - lvl;
 }
 
 /* Whether the translation of @iova ends at level 2 of the tables, in a block of 2 MiB. */

@@ -69,8 +69,6 @@ int kx_drm_vma_take_first(struct drm_gem_object *obj, struct drm_device *dev);
 void kx_drm_vma_give_back(struct drm_gem_object *obj, struct drm_device *dev);
 int kx_drm_gem_huge_mnt_create(struct drm_device *dev);
 unsigned long kx_gem_nr_cached_pages(struct drm_gem_object *obj);
-int kx_gem_read_in(struct drm_gem_object *obj, pgoff_t start, pgoff_t end);
-struct page **kx_gem_get_cached_pages(struct drm_gem_object *obj);
 long kx_gem_reclaim_range(struct drm_gem_object *obj, pgoff_t start, pgoff_t end);
 
 static const unsigned long KX_DRM_FILE_PAGE_OFFSET_SIZE __maybe_unused =
@@ -116,6 +114,7 @@ int kx_io_pgtable_map(struct io_pgtable_ops *ops, unsigned long iova, phys_addr_
 		      size_t pgsize, size_t pgcount, int prot, size_t *mapped);
 size_t kx_io_pgtable_unmap(struct io_pgtable_ops *ops, unsigned long iova, size_t pgsize,
 			   size_t pgcount);
+unsigned int kx_io_pgtable_missing(struct io_pgtable_ops *ops, unsigned long iova);
 bool kx_io_pgtable_is_block(struct io_pgtable_ops *ops, unsigned long iova);
 
 /* Lists */

@@ -239,6 +239,14 @@ impl PageTable {
         // SAFETY: `ops` is valid.
         unsafe { bindings::kx_io_pgtable_is_block(self.ops.as_ptr(), addr as usize) }
     }
+
+    /// Counts the tables that mappings need in addition to those that there are.
+    pub(crate) fn demand(&self) -> Demand<impl Fn(u64) -> usize + '_> {
+        // SAFETY: `ops` is valid.
+        Demand::new(|addr| unsafe {
+            bindings::kx_io_pgtable_missing(self.ops.as_ptr(), addr as usize) as usize
+        })
+    }
 }
 
 impl Drop for PageTable {

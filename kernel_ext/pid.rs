@@ -49,13 +49,6 @@ impl Pid {
         Some(unsafe { ARef::from_raw(ptr.cast()) })
     }
 
-    /// The identifier of the current process.
-    pub(crate) fn current_tgid() -> ARef<Self> {
-        // SAFETY: The thread group's identifier of the running task stays while it runs.
-        let pid: &Self = unsafe { &*bindings::kx_task_tgid_current().cast() };
-        pid.into()
-    }
-
     /// Whether a process (not only a thread of one) has this identifier now.
     pub(crate) fn is_tgid(&self) -> bool {
         // SAFETY: The pointer is valid by the type invariants.

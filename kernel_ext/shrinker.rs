@@ -67,9 +67,6 @@ pub(crate) enum Count {
 pub(crate) enum Scanned {
     /// So many objects were freed.
     Freed(usize),
-    /// None was freed, but may be a moment later. So many were looked at: the kernel asks again as long
-    /// as it wants to have more looked at.
-    LookedAt(usize),
     /// No progress is possible now: do not ask again soon.
     Stop,
 }
@@ -226,11 +223,6 @@ unsafe extern "C" fn scan_callback<T: Shrink>(
     let (data, control) = unsafe { (&*(*shrinker).private_data.cast::<T>(), control(sc)) };
     match data.scan(control) {
         Scanned::Freed(count) => number(count),
-        Scanned::LookedAt(count) => {
-            // SAFETY: `sc` is valid. What is there is how many were to be looked at.
-            unsafe { (*sc).nr_scanned = (*sc).nr_scanned.max(number(count)) };
-            0
-        }
         Scanned::Stop => STOP,
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     kernel_ext::{
         drm::{
             gem::{self, Busy, DmaBufOps, Locked, Resv},
-            gpuvm::{EvictError, MappingsLocked},
+            gpuvm::MappingsLocked,
         },
         mutex::lock_interruptible,
         swap, uapi,
@@ -199,7 +199,7 @@ impl gem::DriverObject for PanthorBo {
         reclaim_state::update(bo, mappings);
     }
 
-    fn try_evict(bo: &Locked<'_, Self>, busy: &mut Busy) -> Result<(), EvictError> {
+    fn try_evict(bo: &Locked<'_, Self>, busy: &mut Busy) -> bool {
         bo.try_evict_idle(busy)
     }
 }

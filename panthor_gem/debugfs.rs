@@ -207,60 +207,33 @@ pub(crate) fn set_shrink(dev: &PanthorDevice, text: &str) -> Result {
     Ok(())
 }
 
-/// Writes how many buffers the shrinker has asked so far to give their memory up.
-#[cfg(CONFIG_DRM_PANTHOR_RS_TEST)]
-pub(crate) fn show_asked(dev: &PanthorDevice, m: &SeqFile) -> Result {
-    seq_print!(m, "{}\n", dev.gem.asked.load(Relaxed));
-    Ok(())
-}
-
-/// Makes the GPU seem to use all buffers of a process, or none any more: `TGID on` or `TGID off`, one
-/// process at a time. `TGID for MS` does so for so long, as long as the write takes, with the private
-/// buffers of one VM, which share a lock; `TGID locked MS` holds that lock.
+/// Makes the GPU seem to use all buffers of a process, or none any more: `TGID on` or `TGID off`. One
+/// process at a time.
 ///
 /// Jobs do that once there are any. Until then this is how waiting for the GPU can be tested.
 #[cfg(CONFIG_DRM_PANTHOR_RS_TEST)]
 pub(crate) fn set_busy(dev: &PanthorDevice, text: &str) -> Result {
     use crate::kernel_ext::{pid::Pid, test_fence::TestFence};
-    use kernel::time::{delay::fsleep, Delta};
 
-    let (tgid, what) = text.split_once(' ').ok_or(EINVAL)?;
-    let pid = Pid::find_vpid(tgid.parse::<i32>().map_err(|_| EINVAL)?).ok_or(ESRCH)?;
-    let buffers = || -> Result<KVVec<ARef<Bo>>> {
-        let mut bos = KVVec::new();
-        for file in dev.files_of(&pid)? {
-            file.objects.collect(&mut bos)?;
-        }
-        Ok(bos)
-    };
-    let mut words = what.split(' ');
-    match (words.next(), words.next()) {
-        (Some(how @ ("for" | "locked")), Some(ms)) => {
-            let ms = Delta::from_millis(ms.parse::<u16>().map_err(|_| EINVAL)?.into());
-            let bos = buffers()?;
-            let private = bos.iter().find(|bo| bo.is_private()).ok_or(ENOENT)?;
-            let locked = private.lock();
-            if how == "locked" {
-                fsleep(ms);
-                return Ok(());
-            }
-            let fence = TestFence::new()?;
-            locked.add_fence(&fence)?;
-            drop(locked);
-            fsleep(ms);
-            return Ok(());
-        }
-        (Some("on" | "off"), None) => (),
+    let (tgid, on) = match text.split_once(' ').ok_or(EINVAL)? {
+        (tgid, "on") => (tgid, true),
+        (tgid, "off") => (tgid, false),
         _ => return Err(EINVAL),
-    }
+    };
+    let pid = Pid::find_vpid(tgid.parse::<i32>().map_err(|_| EINVAL)?).ok_or(ESRCH)?;
     let mut busy = dev.gem.busy.lock();
     *busy = None;
-    if what == "on" {
-        let fence = TestFence::new()?;
-        for bo in &buffers()? {
-            bo.lock().add_fence(&fence)?;
-        }
-        *busy = Some(fence);
+    if !on {
+        return Ok(());
     }
+    let fence = TestFence::new()?;
+    let mut bos = KVVec::new();
+    for file in dev.files_of(&pid)? {
+        file.objects.collect(&mut bos)?;
+    }
+    for bo in &bos {
+        bo.lock().add_fence(&fence)?;
+    }
+    *busy = Some(fence);
     Ok(())
 }

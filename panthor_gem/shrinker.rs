@@ -16,7 +16,7 @@ use kernel::{prelude::*, sync::atomic::Relaxed, time::msecs_to_jiffies};
 /// How long a scan waits in all for the GPU to be done with buffers.
 const SCAN_WAIT_MS: u32 = 40;
 
-/// Whether the GPU may be using the buffers of each list, when they come into it.
+/// Whether the GPU may be using the buffers of each list.
 const MAY_BE_BUSY: [bool; LISTS] = [false, false, true, true];
 
 impl Shrink for PanthorDevice {
@@ -43,7 +43,6 @@ impl Shrink for PanthorDevice {
         let gem = &self.gem;
         let mut freed = 0usize;
         let mut contended = false;
-        let mut looked_at = 0usize;
 
         if swap::free_pages_for(control.scope) > 0 {
             let mut wait = Busy::Wait(msecs_to_jiffies(SCAN_WAIT_MS) as usize);
@@ -51,25 +50,23 @@ impl Shrink for PanthorDevice {
                 if freed >= control.nr_to_scan || (may_be_busy && !control.may_block) {
                     break;
                 }
-                let busy = if may_be_busy { wait } else { Busy::Unmapped };
+                let busy = if may_be_busy { wait } else { Busy::Never };
                 let scan = list.scan(control.scope, control.nr_to_scan - freed, busy);
                 if may_be_busy {
                     wait = scan.busy;
                 }
                 freed = freed.saturating_add(scan.freed);
                 contended |= scan.contended;
-                looked_at = looked_at.saturating_add(scan.asked_pages);
-                gem.asked.add(scan.asked as u64, Relaxed);
             }
         }
         gem.last_scan.store(freed as u64, Relaxed);
 
-        // A lock that is taken now may be free a moment later: do not give up. But if it is the task
-        // itself that has it, asking once more is for nothing: all that was looked at counts.
-        match (freed, contended) {
-            (0, false) => Scanned::Stop,
-            (0, true) => Scanned::LookedAt(looked_at),
-            _ => Scanned::Freed(freed),
+        // A lock that is taken now may be free a moment later: do not give up. How often the kernel
+        // asks is bounded by what it wants.
+        if freed > 0 || contended {
+            Scanned::Freed(freed)
+        } else {
+            Scanned::Stop
         }
     }
 }

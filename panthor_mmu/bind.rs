@@ -129,7 +129,7 @@ impl BindOp {
 
 impl Vm {
     /// Maps `range` bytes of a buffer, which it has from `offset` on. `EINVAL` when the VM is
-    /// unusable, `EIO` when the hardware does not answer, `ENOMEM`, `EINTR`.
+    /// unusable, `ENOMEM`, `EINTR`.
     fn map(
         &self,
         dev: &PanthorBound<'_>,
@@ -141,28 +141,26 @@ impl Vm {
     ) -> Result {
         let space = self.space();
         let relation = space.relate(Pinned::new(bo)?)?;
-        let req = MapRequest {
-            addr,
-            range,
-            offset,
-            mapping,
-            relation,
-        };
-        // The buffer may be evicted when this is dropped, with the mapping just made.
-        let ret = space
-            .prepare_map(req, dev)
-            .and_then(|mut op| space.commit(&mut op, dev));
+        let ret = space.map(
+            &MapRequest {
+                addr,
+                range,
+                offset,
+                mapping,
+                relation: &relation,
+            },
+            dev,
+        );
+        // The buffer may be evicted from now on, with the mapping just made.
+        drop(relation);
         space.clean_up();
         ret
     }
 
     /// Takes away what is mapped in a range. `ENOMEM`.
     fn unmap(&self, dev: &PanthorBound<'_>, addr: u64, range: u64) -> Result {
-        let space = self.space();
-        let ret = space
-            .prepare_unmap(addr, range)
-            .and_then(|mut op| space.commit(&mut op, dev));
-        space.clean_up();
+        let ret = self.space().unmap(addr, range, dev);
+        self.space().clean_up();
         ret
     }
 }

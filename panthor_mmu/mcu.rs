@@ -52,17 +52,17 @@ impl McuVm {
             return Err(EINVAL);
         }
         let relation = self.space.relate(Pinned::new_in(bo.clone(), dev)?)?;
-        let req = MapRequest {
-            addr,
-            range,
-            offset: 0,
-            mapping: flags,
-            relation,
-        };
-        let ret = self
-            .space
-            .prepare_map(req, dev)
-            .and_then(|mut op| self.space.commit(&mut op, dev));
+        let ret = self.space.map(
+            &MapRequest {
+                addr,
+                range,
+                offset: 0,
+                mapping: flags,
+                relation: &relation,
+            },
+            dev,
+        );
+        drop(relation);
         self.space.clean_up();
         ret
     }

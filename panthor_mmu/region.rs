@@ -18,13 +18,6 @@ pub(crate) struct LockRegion {
 }
 
 impl LockRegion {
-    /// All addresses that page tables of four levels translate.
-    pub(crate) const ALL: Self = Self {
-        // INVARIANT: Zero is the least address.
-        first: 0,
-        last: (1 << 48) - 1,
-    };
-
     /// The range of `size` bytes at `start`; `None` if it is empty or leaves the address space.
     pub(crate) fn new(start: u64, size: u64) -> Option<Self> {
         // INVARIANT: The size is at least 1.

@@ -23,7 +23,6 @@ impl Vm {
         let mut residency = self.residency.lock();
         match (&*residency, held) {
             (Residency::OnDemand, true) => {
-                self.validate()?;
                 self.activate()?;
                 *residency = Residency::Held;
             }

@@ -14,10 +14,8 @@
 //! An address space that cannot be disabled, or what it has written not be flushed, is *lost*
 //! ([`SeatState::Lost`]): the GPU may go on to use its tables and the memory behind them. That is
 //! remembered, so that nobody takes the absence of a slot for the absence of the hardware, and
-//! nobody waits for it once more: every operation on such an address space looks whether the hardware
-//! answers now, and is `EIO` at once when it does not. Its slot is given to nobody. The end of it is
-//! the hardware that answers after all, so that the slot can be emptied, or the GPU without power,
-//! when the driver is unbound.
+//! nobody waits for it once more: every operation on such an address space is `EIO` at once. Its
+//! slot is given to nobody. The end of it is the GPU without power, when the driver is unbound.
 
 use super::{
     region::LockRegion,
@@ -72,19 +70,8 @@ pub(crate) struct Seat {
 
 /// What changes under the lock of the slots.
 struct SeatData {
-    /// What is locked, whether or not the address space is in a slot.
-    locked: Locked,
-}
-
-/// What of an address space the GPU is kept away from.
-#[derive(Clone, Copy)]
-enum Locked {
-    /// Nothing.
-    Nothing,
-    /// A region.
-    Region(LockRegion),
-    /// The hardware did not say whether it has locked, or unlocked, a region.
-    Unknown,
+    /// The region that is locked, whether or not the address space is in a slot.
+    locked: Option<LockRegion>,
 }
 
 impl Seat {
@@ -160,12 +147,7 @@ impl AsSlots {
     pub(crate) fn new_seat(&self) -> Result<Arc<Seat>> {
         Ok(Arc::new(
             Seat {
-                state: LockedBy::new(
-                    &self.table,
-                    SeatData {
-                        locked: Locked::Nothing,
-                    },
-                ),
+                state: LockedBy::new(&self.table, SeatData { locked: None }),
                 faulty: Atomic::new(false),
                 seated: Atomic::new(false),
             },
@@ -218,15 +200,7 @@ impl AsSlots {
             return Err(ENODEV);
         }
 
-        if matches!(table.seats.state(seat), SeatState::Lost(_)) {
-            self.take_slot(&mut table, seat)?;
-        }
-        let (slot, how) = match table.seats.acquire(seat) {
-            Err(err) if err == EBUSY && self.take_lost_slots(&mut table) => {
-                table.seats.acquire(seat)?
-            }
-            result => result?,
-        };
+        let (slot, how) = table.seats.acquire(seat)?;
         seat.seated.store(true, Relaxed);
         let enable = match how {
             Acquired::Shared => false,
@@ -234,7 +208,7 @@ impl AsSlots {
             Acquired::Resumed => seat.is_faulty(),
             Acquired::Taken => true,
             Acquired::Evicted(other) => {
-                let locked = other.state.access(&table).locked;
+                let locked = other.state.access(&table).locked.is_some();
 
                 if let Err(err) = unless_gone(self.disable_for_reuse(slot, locked)) {
                     // It goes no further, but what it has written is not where it should be.
@@ -290,7 +264,7 @@ impl AsSlots {
     }
 
     /// Makes the address space leave its slot, if it has one, whatever its users. `EIO` when the
-    /// hardware does not let go of it: it is lost then, until it does.
+    /// hardware does not let go of it: it is lost then, and so it stays.
     ///
     /// To be called before the translation tables are freed.
     pub(crate) fn unbind(&self, seat: &Arc<Seat>) -> Result {
@@ -299,39 +273,19 @@ impl AsSlots {
 
     /// [`Self::unbind`] under the lock.
     fn take_slot(&self, table: &mut Table, seat: &Arc<Seat>) -> Result {
-        let locked = seat.state.access(table).locked;
-        match table.seats.state(seat) {
+        let slot = match table.seats.state(seat) {
             SeatState::NoSlot => return Ok(()),
-            SeatState::Lost(slot) => {
-                // It was waited for before: only looks.
-                unless_gone(self.look_idle(slot))?;
-                unless_gone(self.disable(slot, Locked::Unknown)).map_err(|_| EIO)?;
-                dev_info!(&*self.dev, "AS{}: answers again\n", slot);
-            }
-            SeatState::Idle(slot) | SeatState::Active(slot, _) => {
-                if unless_gone(self.disable(slot, locked)).is_err() {
-                    self.lose(table, slot, seat);
-                    return Err(EIO);
-                }
-            }
+            SeatState::Lost(_) => return Err(EIO),
+            SeatState::Idle(slot) | SeatState::Active(slot, _) => slot,
+        };
+        let locked = seat.state.access(table).locked.is_some();
+
+        if unless_gone(self.disable(slot, locked)).is_err() {
+            self.lose(table, slot, seat);
+            return Err(EIO);
         }
-        seat.state.access_mut(table).locked = Locked::Nothing;
         table.seats.remove(seat);
         Ok(())
-    }
-
-    /// Takes the slots that were lost, if the hardware lets go of them now. Whether it does of any.
-    fn take_lost_slots(&self, table: &mut Table) -> bool {
-        let mut any = false;
-        for slot in 0..MAX_SLOTS {
-            let Some(seat) = table.seats.occupant(slot).cloned() else {
-                continue;
-            };
-            if matches!(table.seats.state(&seat), SeatState::Lost(_)) {
-                any |= self.take_slot(table, &seat).is_ok();
-            }
-        }
-        any
     }
 
     /// The hardware does not let go of an address space.
@@ -339,7 +293,7 @@ impl AsSlots {
         table.seats.lose(slot, seat.clone());
         dev_err!(
             &*self.dev,
-            "AS{}: cannot be disabled and flushed; its memory stays until it answers\n",
+            "AS{}: cannot be disabled and flushed; its memory stays until the driver is unbound\n",
             slot
         );
     }
@@ -366,18 +320,17 @@ impl AsSlots {
         let data = seat.state.access_mut(&mut table);
 
         let (region, is_new) = match data.locked {
-            Locked::Region(locked) => {
+            Some(locked) => {
                 let both = locked.union(region);
                 (both, both.lockaddr() != locked.lockaddr())
             }
-            Locked::Nothing | Locked::Unknown => (region, true),
+            None => (region, true),
         };
 
         if let (Some(slot), true) = (slot, is_new) {
-            data.locked = Locked::Unknown;
             unless_gone(self.lock(slot, region))?;
         }
-        data.locked = Locked::Region(region);
+        data.locked = Some(region);
         Ok(())
     }
 
@@ -396,18 +349,16 @@ impl AsSlots {
         let mut table = self.table.lock();
         let slot = Self::slot_of(&table, seat)?;
 
-        let data = seat.state.access_mut(&mut table);
-        if matches!(data.locked, Locked::Nothing) {
+        if seat.state.access_mut(&mut table).locked.take().is_none() {
             return Ok(());
         }
-        if let Some(slot) = slot {
-            // It stays locked when the flush fails.
-            unless_gone(self.flush())?;
-            data.locked = Locked::Unknown;
-            unless_gone(self.command(slot, CMD_UNLOCK))?;
-        }
-        data.locked = Locked::Nothing;
-        Ok(())
+
+        let Some(slot) = slot else {
+            return Ok(());
+        };
+
+        let flushed = self.flush();
+        unless_gone(flushed.and_then(|()| self.command(slot, CMD_UNLOCK)))
     }
 
     /// Where the address space sits.
@@ -439,7 +390,7 @@ impl AsSlots {
         self.irq.clear(fault_event(slot))?;
 
         let Some(seat) = table.seats.occupant(slot) else {
-            return self.disable(slot, Locked::Nothing);
+            return self.disable(slot, false);
         };
         if Self::slot_of(&table, seat).is_err() {
             // It was tried before.
@@ -448,12 +399,12 @@ impl AsSlots {
         let locked = seat.state.access(&table).locked;
 
         seat.faulty.store(true, Relaxed);
-        self.disable(slot, locked)?;
+        self.disable(slot, locked.is_some())?;
 
         // The update under way will unlock it once more.
         match locked {
-            Locked::Region(region) => self.lock(slot, region),
-            Locked::Nothing | Locked::Unknown => Ok(()),
+            Some(region) => self.lock(slot, region),
+            None => Ok(()),
         }
     }
 
@@ -468,14 +419,6 @@ impl AsSlots {
                 COMMAND_TIMEOUT,
             )
             .map_err(|err| if err == ENODEV { err } else { EIO })
-    }
-
-    /// Whether no command is active: `EIO` when one is.
-    fn look_idle(&self, slot: usize) -> Result {
-        if self.regs.read_at::<STATUS>(slot)?.active() {
-            return Err(EIO);
-        }
-        Ok(())
     }
 
     /// Has a command done.
@@ -510,35 +453,31 @@ impl AsSlots {
     }
 
     /// Puts a slot into operation.
-    fn enable(&self, slot: usize, cfg: &AsConfig, locked: Locked) -> Result {
+    fn enable(&self, slot: usize, cfg: &AsConfig, locked: Option<LockRegion>) -> Result {
         // A fault of whoever was there before is not one of the next.
         self.irq.clear(fault_event(slot))?;
         self.irq.enable(fault_event(slot))?;
         self.configure(slot, cfg)?;
 
         match locked {
-            Locked::Region(region) => self.lock(slot, region),
-            Locked::Nothing | Locked::Unknown => Ok(()),
+            Some(region) => self.lock(slot, region),
+            None => Ok(()),
         }
     }
 
-    /// Empties a slot: nothing of its address space is left in a cache, and nothing is locked.
-    fn disable_for_reuse(&self, slot: usize, locked: Locked) -> Result {
+    /// Empties a slot: nothing of its address space is left in a cache.
+    fn disable_for_reuse(&self, slot: usize, locked: bool) -> Result {
         self.irq.disable(fault_event(slot))?;
-        if let Locked::Unknown = locked {
-            // UNLOCK is for what is locked only.
-            self.lock(slot, LockRegion::ALL)?;
-        }
         self.flush()?;
 
-        match locked {
-            Locked::Nothing => Ok(()),
-            Locked::Region(_) | Locked::Unknown => self.command(slot, CMD_UNLOCK),
+        if locked {
+            self.command(slot, CMD_UNLOCK)?;
         }
+        Ok(())
     }
 
     /// Takes a slot out of operation.
-    fn disable(&self, slot: usize, locked: Locked) -> Result {
+    fn disable(&self, slot: usize, locked: bool) -> Result {
         // Even if caches cannot be flushed the slot must not translate any more.
         let emptied = self.disable_for_reuse(slot, locked);
 

@@ -40,11 +40,12 @@ pub(crate) struct Space {
 pub(crate) enum Tables {
     /// There are page tables, and the GPU may use them.
     Live(PageTable),
-    /// An operation failed half-way: the mappings are what they are, there will be no new ones.
+    /// An operation failed half-way, or the hardware did not answer: the mappings are what they
+    /// are, there will be no new ones.
     Unusable(PageTable),
-    /// The hardware does not let go of the address space: until it does, or the GPU has no power, it
-    /// may use the tables, and the memory that they lead to, now or did before an operation that
-    /// failed. No mapping is changed until then, so that all of it stays.
+    /// The hardware does not let go of the address space: as long as the GPU has power it may use
+    /// the tables, and the memory that they lead to, now or did before an operation that failed.
+    /// No mapping is changed until then, so that all of it stays.
     Lost(LostTables),
     /// The VM was destroyed, or the device is gone.
     Gone,
@@ -52,22 +53,11 @@ pub(crate) enum Tables {
 
 /// Page tables that the hardware does not let go of.
 pub(crate) struct LostTables {
-    table: PageTable,
+    _table: PageTable,
     /// What was taken out of them by the operation that found it out.
     _removed: TableReserve,
-    /// What becomes of them when the hardware lets go of them.
-    then: Then,
-}
-
-/// What becomes of page tables that were lost.
-enum Then {
-    /// They are used again.
-    Live,
-    /// There are no new mappings, as before.
-    Unusable,
-    /// Nothing: the VM was destroyed. It keeps itself, with all that is mapped in it, until the driver is
-    /// unbound; but its memory can be evicted.
-    Destroyed(ARef<VmSpace>),
+    /// A VM that was destroyed keeps itself, with all that is mapped in it.
+    destroyed: Option<ARef<VmSpace>>,
 }
 
 impl Tables {
@@ -79,13 +69,11 @@ impl Tables {
         }
     }
 
-    /// The tables, if new mappings may be made; else `EINVAL`, or `EIO` as long as the hardware does not
-    /// let go of them.
+    /// The tables, if new mappings may be made; else `EINVAL`.
     fn live(&mut self) -> Result<&mut PageTable> {
         match self {
             Self::Live(table) => Ok(table),
-            Self::Lost(_) => Err(EIO),
-            Self::Unusable(_) | Self::Gone => Err(EINVAL),
+            Self::Unusable(_) | Self::Lost(_) | Self::Gone => Err(EINVAL),
         }
     }
 
@@ -99,28 +87,12 @@ impl Tables {
 
     /// The hardware does not let go of them, nor of what was `removed` just now.
     fn lose(&mut self, removed: &mut TableReserve) {
-        let mut lost = |table, then| {
-            Self::Lost(LostTables {
-                table,
+        *self = match core::mem::replace(self, Self::Gone) {
+            Self::Live(table) | Self::Unusable(table) => Self::Lost(LostTables {
+                _table: table,
                 _removed: core::mem::take(removed),
-                then,
-            })
-        };
-        *self = match core::mem::replace(self, Self::Gone) {
-            Self::Live(table) => lost(table, Then::Live),
-            Self::Unusable(table) => lost(table, Then::Unusable),
-            other => other,
-        };
-    }
-
-    /// The hardware has let go of them, if they were lost.
-    fn find_again(&mut self) {
-        *self = match core::mem::replace(self, Self::Gone) {
-            Self::Lost(lost) => match lost.then {
-                Then::Live => Self::Live(lost.table),
-                Then::Unusable => Self::Unusable(lost.table),
-                Then::Destroyed(_) => Self::Lost(lost),
-            },
+                destroyed: None,
+            }),
             other => other,
         };
     }
@@ -170,20 +142,9 @@ impl Space {
 }
 
 impl VmSpace {
-    /// Looks whether the hardware lets go of the page tables now, if it did not before: `EIO` when
-    /// it still does not.
-    pub(super) fn find_again(&self, tables: &mut Tables) -> Result {
-        if let Tables::Lost(_) = tables {
-            self.dev().mmu.slots.unbind(&self.seat)?;
-            tables.find_again();
-        }
-        Ok(())
-    }
-
     /// What the hardware needs to know to use the page tables. `ENODEV` when there are none, `EIO`
     /// when it does not let go of them.
     pub(super) fn config(&self, tables: &mut Tables) -> Result<AsConfig> {
-        self.find_again(tables)?;
         let table = match tables {
             Tables::Live(table) | Tables::Unusable(table) => table,
             Tables::Lost(_) => return Err(EIO),
@@ -208,7 +169,7 @@ pub(super) fn destroy(space: &ARef<VmSpace>) {
         let mut guard = space.lock();
         if space.detach(space.dev(), guard.state()).is_err() {
             if let Tables::Lost(lost) = guard.state() {
-                lost.then = Then::Destroyed(space.clone());
+                lost.destroyed = Some(space.clone());
             }
             return;
         }
@@ -216,15 +177,16 @@ pub(super) fn destroy(space: &ARef<VmSpace>) {
     space.unmap_all();
 }
 
-/// The hardware does not do as it is told: takes the address space away from it, as if it had never
-/// been in a slot. `EIO` when that does not work either.
+/// The hardware does not do as it is told: takes the address space away from it. The VM cannot be
+/// used any more. `EIO` when that does not work either.
 fn take_away(op: &mut Op<'_, Space>) -> Result {
+    op.state.declare_unusable();
     let dev = op.vm.dev();
     match dev.mmu.slots.unbind(&op.vm.seat) {
         Ok(()) => {
             dev_err!(
                 dev.parent(),
-                "The MMU does not answer in time: a VM has left its slot\n"
+                "The MMU does not answer: a VM cannot be used any more\n"
             );
             Ok(())
         }
@@ -307,6 +269,18 @@ pub(crate) fn widen_to_blocks(
 /// is that of a block or less.
 const SPARE_TABLES: usize = 4;
 
+/// Counts the tables that a mapping needs.
+fn count_tables(
+    step: &MapStep<'_, Space>,
+    mut demand: Demand<impl Fn(u64) -> usize>,
+) -> Result<usize> {
+    for_each_part(step, |addr, part| {
+        demand.add(addr, part.addr(), part.len());
+        Ok(())
+    })?;
+    Ok(demand.tables())
+}
+
 /// The most tables that a sparse mapping may need. It is not counted part by part, as others are:
 /// there is one of these for each 2 MiB, and their number is all up to userspace.
 ///
@@ -352,10 +326,7 @@ impl DriverGpuVm for Space {
         // Either the GPU is off, or nobody refers to the address space any more, which means that
         // it was not lost when it was destroyed: nothing of what follows can fail.
         let destroyed = match tables {
-            Tables::Lost(lost) => match core::mem::replace(&mut lost.then, Then::Unusable) {
-                Then::Destroyed(space) => Some(space),
-                Then::Live | Then::Unusable => None,
-            },
+            Tables::Lost(lost) => lost.destroyed.take(),
             _ => None,
         };
         let _ = self.detach(dev, tables);
@@ -370,29 +341,35 @@ impl DriverGpuVm for Space {
         }
     }
 
-    // As if there were no tables: they are made for a time when that may be so.
-    fn demand_of_map(step: &MapStep<'_, Self>) -> Result<usize> {
+    fn demand_of_map(
+        tables: &mut Tables,
+        step: &MapStep<'_, Self>,
+        reserve: &TableReserve,
+    ) -> Result<usize> {
+        let table = tables.live()?;
         if step.mapping.is_sparse() {
             return most_tables_of_sparse(step);
         }
-        let mut demand = Demand::default();
-        for_each_part(step, |addr, part| {
-            demand.add(addr, part.addr(), part.len());
-            Ok(())
-        })?;
-        Ok(demand.tables())
+        // As if there were no tables: to look which ones there are takes longer than to have a few
+        // more than are needed, and they are kept for the next operation.
+        let most = count_tables(step, Demand::new(|_| 3))?;
+        if most <= reserve.len().max(SPARE_TABLES) {
+            return Ok(most);
+        }
+        count_tables(step, table.demand())
     }
 
-    #[inline]
-    fn may_map(op: &mut Op<'_, Self>) -> Result {
-        op.vm.find_again(op.state)?;
-        op.state.live().map(|_| ())
+    fn demand_of_cut(tables: &mut Tables, addr: u64) -> usize {
+        match tables.any() {
+            // The rest of the block becomes pages.
+            Some(table) if addr % BLOCK != 0 && table.is_block(addr) => 1,
+            _ => 0,
+        }
     }
 
     // Most VMs that change are in no slot, which is all that is to be seen here.
     #[inline]
     fn begin(op: &mut Op<'_, Self>, addr: u64, range: u64) -> Result {
-        op.vm.find_again(op.state)?;
         let slots = &op.vm.dev().mmu.slots;
         match slots.lock_region(&op.vm.seat, addr, range) {
             Err(err) if err != EINVAL => take_away(op),

@@ -11,26 +11,17 @@ use super::{
 };
 use crate::{kernel_ext::drm::gpuvm::Keeper, panthor_gem::Bo, PanthorBound};
 use kernel::{
-    page::PAGE_SIZE,
     prelude::*,
     sync::{aref::ARef, Arc},
 };
-
-/// How often the memory of a VM is brought back of which the shrinker takes some again meanwhile.
-const RESTORE_TRIES: usize = 4;
 
 /// Whether a VM can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum VmStatus {
     /// It can.
     Usable,
-    /// An operation failed half-way, the hardware does not answer, or the VM was destroyed.
+    /// An operation failed half-way, or the VM was destroyed.
     Unusable,
-}
-
-/// Whether the kernel has taken pages of a buffer that it can have.
-fn has_left_memory(bo: &Bo) -> bool {
-    !bo.looks_resident() && bo.cached_pages() < bo.size() / PAGE_SIZE
 }
 
 /// A VM.
@@ -75,11 +66,9 @@ impl Vm {
         self.kernel_va_start
     }
 
-    /// Whether the VM can be used, when hardware that did not answer was asked once more.
+    /// Whether the VM can be used.
     pub(crate) fn status(&self) -> VmStatus {
-        let mut guard = self.space.lock();
-        let _ = self.space.find_again(guard.state());
-        match guard.state() {
+        match self.space.lock().state() {
             Tables::Live(_) => VmStatus::Usable,
             Tables::Unusable(_) | Tables::Lost(_) | Tables::Gone => VmStatus::Unusable,
         }
@@ -91,14 +80,19 @@ impl Vm {
         space::destroy(&self.space);
     }
 
-    /// Adds references on the buffers that are mapped, some of them several times. `ENOMEM`.
-    pub(crate) fn collect_mapped(&self, buffers: &mut KVVec<ARef<Bo>>) -> Result {
+    /// Adds references on the buffers that are mapped and for which `wanted` is true, some of them
+    /// several times. `ENOMEM`.
+    pub(crate) fn collect_mapped(
+        &self,
+        buffers: &mut KVVec<ARef<Bo>>,
+        wanted: impl Fn(&Bo) -> bool,
+    ) -> Result {
         loop {
             // Nothing is allocated under the operation lock: count, reserve, look again.
             let start = buffers.len();
             let mut missing = 0usize;
             self.space.lock().for_each_object(|bo| {
-                if buffers.push_within_capacity(bo.into()).is_err() {
+                if wanted(bo) && buffers.push_within_capacity(bo.into()).is_err() {
                     missing += 1;
                 }
                 true
@@ -120,38 +114,24 @@ impl Vm {
         if self.status() == VmStatus::Unusable {
             return Ok(());
         }
-        match self.validate() {
+        let result = self
+            .restore_each()
+            .and_then(|()| self.space.with_all_locked(|locked| locked.validate()));
+        match result {
             // It may have been destroyed meanwhile.
             Err(_) if self.status() == VmStatus::Unusable => Ok(()),
             result => result,
         }
     }
 
-    /// Brings all evicted memory of the VM back, with its mappings. Errors as [`Self::restore`], but for
-    /// `EINVAL` when the VM cannot be used any more.
-    ///
-    /// When memory is short, the shrinker takes some of it again before all locks are held. That is
-    /// tried again, but not often: `ENOMEM` then.
-    pub(crate) fn validate(&self) -> Result {
-        for _ in 0..RESTORE_TRIES {
-            let all_back = self.restore_each();
-            match all_back.and_then(|()| self.space.with_all_locked(|locked| locked.validate())) {
-                Err(e) if e == EAGAIN => (),
-                result => return result,
-            }
-        }
-        Err(ENOMEM)
-    }
-
     /// Brings evicted memory back with its mappings, one buffer after the other: whoever wants another
     /// one, which may be shared with him, does not wait. `EIO` ends it for one buffer only: the caller
-    /// validates the VM, and hears of it there. `ENOMEM`, `EINTR`, `ENODEV`; `EINVAL` when the VM cannot be
-    /// used any more; `EAGAIN` when the first that came back is gone again: what comes next takes the place
-    /// of others of the same VM, and there is no point in moving all of them through memory.
+    /// validates the VM, and hears of it there. `ENOMEM`, `EINTR`, `ENODEV`; `EINVAL` when the VM cannot be used any more.
+    ///
+    /// When memory is short, the shrinker may take some of it again meanwhile.
     fn restore_each(&self) -> Result {
         let mut evicted = KVVec::new();
-        let mut first: Option<&Bo> = None;
-        self.space.collect_evicted(&mut evicted)?;
+        self.collect_mapped(&mut evicted, |bo| !bo.looks_resident())?;
         let result = evicted.iter().try_for_each(|bo| {
             if current!().signal_pending() {
                 return Err(EINTR);
@@ -160,11 +140,8 @@ impl Vm {
             if bo.looks_resident() || bo.is_abandoned() {
                 return Ok(());
             }
-            let result = bo
-                .lock_resident()
-                .and_then(|locked| self.space.restore_object(&locked));
-            match result {
-                Ok(()) if has_left_memory(first.get_or_insert(bo)) => Err(EAGAIN),
+            let locked = bo.lock_interruptible()?;
+            match self.space.restore_object(&locked) {
                 Err(e) if e != EIO => Err(e),
                 _ => Ok(()),
             }
@@ -173,15 +150,18 @@ impl Vm {
         result
     }
 
-    /// Brings the VM into a hardware slot, for one more user, and returns the number of the slot. It takes
-    /// no reservation lock, and looks at no memory: that is [`Self::validate`]'s. `EBUSY` when all slots are
-    /// in use, `EIO` when the hardware does not answer, `ENODEV` when VM or device are gone.
+    /// Brings the VM into a hardware slot, with all its memory, for one more user. Returns the
+    /// number of the slot. `EBUSY` when all slots are in use; others as [`Self::restore`].
     #[cfg_attr(not(CONFIG_DRM_PANTHOR_RS_TEST), expect(dead_code))] // Jobs will use it.
     pub(crate) fn activate(&self) -> Result<u32> {
-        let mut guard = self.space.lock();
-        let config = self.space.config(guard.state())?;
-        let slots = &self.space.dev().mmu.slots;
-        slots.activate(&self.space.seat, &config)
+        self.restore_each()?;
+        self.space.with_all_locked(|locked| {
+            locked.validate()?;
+            let mut guard = self.space.lock();
+            let config = self.space.config(guard.state())?;
+            let slots = &self.space.dev().mmu.slots;
+            slots.activate(&self.space.seat, &config)
+        })
     }
 
     /// One user less; the last one leaves the VM in its slot, from where others may push it out.

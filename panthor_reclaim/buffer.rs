@@ -22,12 +22,7 @@ use kernel::{
 };
 
 /// How long a call waits in all for buffers that are in use.
-const WAIT_MS: i64 = 100;
-
-/// How long it waits after that for each with its lock held, when those who use it cannot come back:
-/// one that is used without a pause would never be given up. The first one for which that is in vain is
-/// the last one that is waited for.
-const LAST_WAIT_MS: u32 = 100;
+const WAIT_MS: i64 = 200;
 
 /// How many bytes are swapped out before signals and the device are looked at again.
 const SWAP_STEP: usize = 16 << 20;
@@ -44,8 +39,6 @@ pub(super) struct Evictor<'a> {
     vms: &'a [Arc<Vm>],
     /// How long it has waited.
     waited: Delta,
-    /// Whether it still waits with a lock held.
-    may_wait_locked: bool,
 }
 
 impl<'a> Evictor<'a> {
@@ -55,7 +48,6 @@ impl<'a> Evictor<'a> {
             dev,
             vms,
             waited: Delta::ZERO,
-            may_wait_locked: true,
         }
     }
 
@@ -63,15 +55,6 @@ impl<'a> Evictor<'a> {
     fn jiffies_left(&self) -> usize {
         let left = WAIT_MS - self.waited.as_millis();
         msecs_to_jiffies(u32::try_from(left).unwrap_or(0)) as usize
-    }
-
-    /// How long it may still wait with a lock held, in jiffies.
-    fn last_jiffies_left(&self) -> usize {
-        if self.may_wait_locked {
-            msecs_to_jiffies(LAST_WAIT_MS) as usize
-        } else {
-            0
-        }
     }
 
     /// Takes one buffer out of memory, as far as this kernel can.
@@ -128,14 +111,8 @@ impl<'a> Evictor<'a> {
                 if !locked.is_resident() {
                     return Ok(Done::Nothing);
                 }
-                // Only asks at first: nobody else need wait for the lock until the GPU is done.
-                let jiffies = match self.jiffies_left() {
-                    0 => self.last_jiffies_left(),
-                    _ => 0,
-                };
-                let left = locked.wait_idle(jiffies, true)?;
-                self.may_wait_locked &= jiffies == 0 || left > 0;
-                if left == 0 {
+                // Only asks: nobody else need wait for the lock until the GPU is done.
+                if locked.wait_idle(0, true)? == 0 {
                     None
                 } else {
                     Some(locked.evict())
@@ -149,7 +126,7 @@ impl<'a> Evictor<'a> {
                 let start = Instant::<Monotonic>::now();
                 let left = bo.wait_idle(jiffies, true)?;
                 self.waited += start.elapsed();
-                if left == 0 && self.last_jiffies_left() == 0 {
+                if left == 0 {
                     return Ok(Done::Kept(Reason::Busy));
                 }
                 continue;
@@ -165,7 +142,7 @@ impl<'a> Evictor<'a> {
                     fsleep(Delta::from_millis(1));
                     self.waited += start.elapsed();
                 }
-                Err(EvictError::Pinned | EvictError::Contended | EvictError::Busy) => {
+                Err(EvictError::Pinned | EvictError::Contended) => {
                     return Ok(Done::Kept(Reason::Busy))
                 }
                 Err(EvictError::Failed(e)) => return Err(e),
@@ -189,9 +166,9 @@ impl<'a> Evictor<'a> {
             if swap::free_pages() == 0 {
                 return Err(ENOSPC);
             }
-            // Whoever needs the buffer brings its pages in one by one, with the lock held or without:
-            // leave them to it instead of taking them away again and again.
-            if bo.is_wanted() || bo.lock_interruptible()?.is_resident() {
+            // Whoever needs the buffer brings its pages in one by one, with the lock held: wait for
+            // that instead of taking them away again.
+            if bo.lock_interruptible()?.is_resident() {
                 return Ok(Some(freed));
             }
             // The kernel may be in the middle of freeing some of it.
@@ -249,9 +226,12 @@ pub(super) fn restore(dev: &PanthorDevice, bo: &Bo, short: &[Arc<Vm>]) -> Result
     if bo.is_abandoned() {
         return Ok(Done::Nothing);
     }
-    if !bo.looks_resident() && is_mapped_in(bo, short) {
-        return Ok(Done::Kept(Reason::NoMemory));
+    let locked = bo.lock_interruptible()?;
+    if !locked.is_resident() {
+        if is_mapped_in(bo, short) {
+            return Ok(Done::Kept(Reason::NoMemory));
+        }
+        locked.prepare_cpu_map()?;
     }
-    bo.lock_resident()?.prepare_cpu_map()?;
     Ok(Done::Moved { bytes: bo.size() })
 }

@@ -49,7 +49,7 @@ impl Target {
             file.objects.collect(&mut buffers)?;
         }
         for vm in &vms {
-            vm.collect_mapped(&mut buffers)?;
+            vm.collect_mapped(&mut buffers, |_| true)?;
         }
         // Whoever has a handle of one has it in the set of that file.
         dev.collect_cpu_mapped(tgid, &mut buffers, Bo::has_no_handle)?;

@@ -8,7 +8,6 @@ use super::{debugfs, device::Device, file, gem, ioctl, File, Printer, Unregister
 use crate::kernel_ext::{
     bindings,
     mm_vma::{IoPage, MmapRequest},
-    pid::Pid,
 };
 use core::marker::PhantomData;
 use kernel::{
@@ -86,9 +85,6 @@ pub(crate) trait Driver: Sized + Send + Sync + 'static {
 
     /// A file is being opened.
     fn open(dev: &Device<Self>) -> Result<Arc<Self::File>>;
-
-    /// The process that opened a file, to which it belongs again when the one that used it last has ended.
-    fn opener(file: &Self::File) -> Option<&Pid>;
 
     /// A file was closed, its buffer handles are gone.
     fn postclose(dev: &Device<Self>, file: Arc<Self::File>);

@@ -6,7 +6,7 @@
 
 use super::{Device, Driver};
 use crate::kernel_ext::{bindings, pid::Pid};
-use core::marker::PhantomData;
+use core::{marker::PhantomData, ptr::NonNull};
 use kernel::{
     prelude::*,
     sync::{rcu, Arc, ArcBorrow},
@@ -174,19 +174,7 @@ impl<T: Driver> Device<T> {
     /// Calls `f` with every file of the process `tgid`, under `filelist_mutex`, until it returns
     /// `false`; returns how many it was called with.
     fn with_files_of(&self, tgid: &Pid, f: impl FnMut(&File<T>) -> bool) -> Result<usize> {
-        let is_opener = |raw| {
-            // SAFETY: The file is in the list, and so it is open.
-            let file = unsafe { File::<T>::from_raw(raw) };
-            T::opener(&file.driver()).is_some_and(|opener| core::ptr::eq(opener, tgid))
-        };
-        self.with_files(
-            |raw| match owner(raw, tgid) {
-                Owner::Wanted => true,
-                Owner::Other => false,
-                Owner::Gone => is_opener(raw),
-            },
-            f,
-        )
+        self.with_files(|raw| file_pid(raw) == NonNull::new(tgid.as_raw()), f)
     }
 
     /// Calls `f` with every file that `is_wanted`, under `filelist_mutex`, until it returns
@@ -237,36 +225,15 @@ impl<T: Driver> Device<T> {
     }
 }
 
-/// Who a file belongs to: the process that made the last ioctl on it, or else opened it.
-enum Owner {
-    /// The process that is looked for.
-    Wanted,
-    /// Another one.
-    Other,
-    /// One that has ended, as a child does that inherited the file.
-    Gone,
-}
-
-/// Who a file of the file list belongs to.
-fn owner(file: *mut bindings::drm_file, tgid: &Pid) -> Owner {
+/// The process that a file of the file list belongs to, to be compared only.
+fn file_pid(file: *mut bindings::drm_file) -> Option<NonNull<bindings::pid>> {
     let _rcu = rcu::read_lock();
 
-    // The owner may be changed at any time by an ioctl of a process that inherited the file.
+    // The owner may be changed at any time by an ioctl of a process that inherited the file. Only
+    // the pointer is looked at: the caller holds a reference on the one it compares with.
     //
-    // SAFETY: The file is valid, as it is in the file list, whose lock the caller holds. Its owner is
-    // never null, and valid as long as the RCU lock is held.
-    let (pid, there) = unsafe {
-        let pid = core::ptr::read_volatile(&raw const (*file).pid).cast();
-        let there = bindings::kx_pid_has_task(pid, bindings::pid_type_PIDTYPE_TGID);
-        (pid, there)
-    };
-    if core::ptr::eq(pid, tgid.as_raw()) {
-        Owner::Wanted
-    } else if there {
-        Owner::Other
-    } else {
-        Owner::Gone
-    }
+    // SAFETY: The file is valid, as it is in the file list, whose lock the caller holds.
+    NonNull::new(unsafe { core::ptr::read_volatile(&raw const (*file).pid) }.cast())
 }
 
 /// The number of the process that opened a file, in the initial PID namespace.

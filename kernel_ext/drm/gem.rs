@@ -21,7 +21,7 @@ pub(crate) mod users;
 use super::{
     device::{Device, UnregisteredDevice},
     driver::Driver,
-    gpuvm::{DriverGpuVm, EvictError, MappingsLocked},
+    gpuvm::{DriverGpuVm, MappingsLocked},
 };
 use crate::kernel_ext::{bindings, registry::Registry, shrinker::Unregistered};
 use kernel::{
@@ -84,8 +84,9 @@ pub(crate) trait DriverObject: Sized + Send + Sync + 'static {
     /// to the list that fits.
     fn state_changed(obj: &Locked<'_, Self>, mappings: &MappingsLocked<'_, Self>);
 
-    /// Evicts an object during a scan of a list, without waiting for a lock.
-    fn try_evict(obj: &Locked<'_, Self>, busy: &mut Busy) -> Result<(), EvictError>;
+    /// Evicts an object during a scan of a list, without waiting for a lock; returns whether it
+    /// did.
+    fn try_evict(obj: &Locked<'_, Self>, busy: &mut Busy) -> bool;
 }
 
 /// What a device keeps about its objects.

@@ -12,8 +12,9 @@
 //! Each address space has an *operation lock*, which owns the driver's page tables
 //! ([`DriverGpuVm::State`]) and serialises all changes. It is taken inside reservation locks, and
 //! the lock of an object's list of mappings is taken inside it. The shrinker takes it, without
-//! waiting: nothing may be allocated under it. So operations have two steps: [`GpuVm::prepare_map`] sets
-//! aside the most that one may need, without the lock, and [`GpuVm::commit`] does it.
+//! waiting: nothing may be allocated under it. What an operation needs is set aside in a
+//! `Prealloc`: how much that is can be seen under the lock only, so it is given up again for that,
+//! if there is not enough.
 //!
 //! [`Locked::evict`]: super::gem::Locked::evict
 //!
@@ -23,7 +24,6 @@ mod evict;
 mod mappings;
 mod ops;
 mod prealloc;
-mod prepared;
 mod release;
 mod show;
 mod vm;
@@ -34,7 +34,7 @@ use kernel::{prelude::*, sync::aref::ARef};
 pub(crate) use self::{
     evict::EvictError,
     mappings::{with_mappings, GpuMappings, MappingsGuard, MappingsLocked},
-    prepared::MapRequest,
+    ops::MapRequest,
     show::ShownVa,
     vm::{GpuVm, Keeper},
 };
@@ -74,12 +74,17 @@ pub(crate) trait DriverGpuVm: Sized + Send + Sync + 'static {
         linear
     }
 
-    /// The most that must be in the reserve for [`Self::map`], whatever is mapped by then. `ENOMEM` when
-    /// there is never so much. Called with and without the operation lock.
-    fn demand_of_map(step: &MapStep<'_, Self>) -> Result<usize>;
+    /// How much must be in the reserve for [`Self::map`]; it need not be exact when there is enough.
+    /// An error when there may be no new mappings.
+    fn demand_of_map(
+        state: &mut Self::State,
+        step: &MapStep<'_, Self>,
+        reserve: &Self::Reserve,
+    ) -> Result<usize>;
 
-    /// Whether there may be new mappings; asked before [`Self::begin`]. An error changes nothing.
-    fn may_map(op: &mut Op<'_, Self>) -> Result;
+    /// How much must be in the reserve, in addition, for a [`Self::remap`] that cuts a mapping at
+    /// an address: 0 or 1.
+    fn demand_of_cut(state: &mut Self::State, addr: u64) -> usize;
 
     /// The translations of a range are going to change: the GPU must not use them until
     /// [`Self::end`]. An error means that it may: nothing is changed.
@@ -89,7 +94,7 @@ pub(crate) trait DriverGpuVm: Sized + Send + Sync + 'static {
     ///
     /// An error means that the GPU may still use the old ones: memory behind them must stay. That
     /// of mappings that were removed does so until an operation on the address space succeeds,
-    /// which must not be before the GPU has let go of it, or is off.
+    /// which must not be before the GPU is off.
     fn end(op: &mut Op<'_, Self>) -> Result;
 
     /// Makes translations for a new mapping, or one whose memory is back. After an error none
@@ -99,8 +104,7 @@ pub(crate) trait DriverGpuVm: Sized + Send + Sync + 'static {
     /// Takes the translations of a whole mapping away.
     fn unmap(op: &mut Op<'_, Self>, addr: u64, range: u64);
 
-    /// Takes translations away from the middle or an end of a mapping. It may need one of the reserve for
-    /// each end of what is taken away.
+    /// Takes translations away from the middle or an end of a mapping.
     fn remap(op: &mut Op<'_, Self>, step: &RemapStep<'_, Self>) -> Result;
 }
 

@@ -14,17 +14,26 @@ pub(crate) fn most_tables(addr: u64, range: u64) -> [u64; 3] {
     PARTS.map(|part| last / part - addr / part + 1)
 }
 
-/// Counts the tables that mappings need, which come in the order of their addresses, where there is none
-/// but the root.
-#[derive(Default)]
-pub(crate) struct Demand {
+/// Counts the tables that are missing for mappings, which come in the order of their addresses.
+pub(crate) struct Demand<F> {
+    missing: F,
     tables: usize,
     /// Up to where tables of level 3, 2 and 1 are counted.
     counted: [u64; 3],
 }
 
-impl Demand {
-    /// How many tables are needed.
+impl<F: Fn(u64) -> usize> Demand<F> {
+    /// `missing` says how many tables are missing on the way to the entry of a page: 3 when there
+    /// is none but the root.
+    pub(crate) fn new(missing: F) -> Self {
+        Self {
+            missing,
+            tables: 0,
+            counted: [0; 3],
+        }
+    }
+
+    /// How many tables are missing.
     pub(crate) fn tables(&self) -> usize {
         self.tables
     }
@@ -45,14 +54,17 @@ impl Demand {
         }
     }
 
-    /// Counts the tables on the way to an entry that were not counted before, from those that stand for
+    /// Counts what is missing of the tables on the way to an entry, from those that stand for
     /// `PARTS[lowest]` up. Returns the next address for which another table is needed.
     fn count(&mut self, lowest: usize, addr: u64) -> u64 {
+        let mut missing = None;
         let mut next = u64::MAX;
-        for (part, counted) in PARTS.iter().zip(&mut self.counted).skip(lowest) {
+        for (i, (part, counted)) in PARTS.iter().zip(&mut self.counted).enumerate().skip(lowest) {
             if *counted <= addr {
                 *counted = (addr - addr % part).saturating_add(*part);
-                self.tables += 1;
+                // The lower ones are missing when an upper one is.
+                let missing = *missing.get_or_insert_with(|| (self.missing)(addr));
+                self.tables += usize::from(missing > i);
             }
             next = next.min(*counted);
         }

@@ -36,5 +36,5 @@ fn takes_the_pin_out(space: &VmSpace, pinned: Pinned<PanthorBo>) -> Result<Pinne
 
 /// Mappings that may be cut are taken away while the device is there.
 fn unmaps_without_a_section(space: &VmSpace) -> Result {
-    space.commit(&mut space.prepare_unmap(0, 0x1000)?, None) //~ E0308
+    space.unmap(0, 0x1000, None) //~ E0308
 }

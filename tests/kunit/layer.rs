@@ -11,16 +11,12 @@ mod tests {
             self,
             debugfs::File as DebugfsFile,
             driver::{MmapKind, FEAT_GEM, FEAT_RENDER},
-            gem::{self, Busy, DmaBufOps, Locked, Object, Pinned},
-            gpuvm::{
-                DriverGpuVm, EvictError, GpuVm, Keeper, MapRequest, MapStep, MappingsLocked, Op,
-                RemapStep, Reserve,
-            },
+            gem::{self, Busy, DmaBufOps, Locked, Object},
+            gpuvm::{DriverGpuVm, GpuVm, MapStep, MappingsLocked, Op, RemapStep, Reserve},
             ioctl, Device, DmaLimits, DriverInfo, Printer, Registration, UnregisteredDevice,
         },
         kunit::BoundDevice,
         mm_vma::{IoPage, MmapRequest},
-        pid::Pid,
         shrinker::{Count, Scanned, Shrink, ShrinkControl},
     };
     use kernel::{
@@ -71,10 +67,6 @@ mod tests {
 
         fn open(_dev: &FakeDevice) -> Result<Arc<()>> {
             Err(EACCES)
-        }
-
-        fn opener(_file: &()) -> Option<&Pid> {
-            None
         }
 
         fn postclose(_dev: &FakeDevice, _file: Arc<()>) {}
@@ -135,57 +127,48 @@ mod tests {
 
         fn state_changed(_obj: &Locked<'_, Self>, _mappings: &MappingsLocked<'_, Self>) {}
 
-        fn try_evict(obj: &Locked<'_, Self>, _busy: &mut Busy) -> Result<(), EvictError> {
-            obj.try_evict()
+        fn try_evict(obj: &Locked<'_, Self>, _busy: &mut Busy) -> bool {
+            obj.try_evict().is_ok()
         }
     }
 
     struct FakeVm;
 
-    const TABLES_OF_A_MAPPING: usize = 3;
-
-    /// How many tables are set aside.
     #[derive(Default)]
-    struct Tables(usize);
+    struct NoReserve;
 
-    impl Tables {
-        fn take(&mut self, count: usize) -> Result {
-            self.0 = self.0.checked_sub(count).ok_or(ENOMEM)?;
-            Ok(())
-        }
-    }
-
-    impl Reserve for Tables {
+    impl Reserve for NoReserve {
         fn len(&self) -> usize {
-            self.0
+            0
         }
 
-        fn fill(&mut self, len: usize) -> Result {
-            self.0 = self.0.max(len);
+        fn fill(&mut self, _len: usize) -> Result {
             Ok(())
         }
 
-        fn trim(&mut self) {
-            self.0 = self.0.min(1);
-        }
+        fn trim(&mut self) {}
     }
 
     impl DriverGpuVm for FakeVm {
         type Driver = Fake;
         type State = ();
         type Mapping = ();
-        type Reserve = Tables;
+        type Reserve = NoReserve;
 
         fn release(&self, _dev: &FakeDevice, _state: &mut ()) -> Option<ARef<GpuVm<Self>>> {
             None
         }
 
-        fn demand_of_map(_step: &MapStep<'_, Self>) -> Result<usize> {
-            Ok(TABLES_OF_A_MAPPING)
+        fn demand_of_map(
+            _state: &mut (),
+            _step: &MapStep<'_, Self>,
+            _reserve: &NoReserve,
+        ) -> Result<usize> {
+            Ok(0)
         }
 
-        fn may_map(_op: &mut Op<'_, Self>) -> Result {
-            Ok(())
+        fn demand_of_cut(_state: &mut (), _addr: u64) -> usize {
+            0
         }
 
         fn begin(_op: &mut Op<'_, Self>, _addr: u64, _range: u64) -> Result {
@@ -196,15 +179,14 @@ mod tests {
             Ok(())
         }
 
-        fn map(op: &mut Op<'_, Self>, _step: &MapStep<'_, Self>) -> Result {
-            op.reserve.take(TABLES_OF_A_MAPPING)
+        fn map(_op: &mut Op<'_, Self>, _step: &MapStep<'_, Self>) -> Result {
+            Ok(())
         }
 
         fn unmap(_op: &mut Op<'_, Self>, _addr: u64, _range: u64) {}
 
-        fn remap(op: &mut Op<'_, Self>, step: &RemapStep<'_, Self>) -> Result {
-            let ends = usize::from(step.prev.is_some()) + usize::from(step.next.is_some());
-            op.reserve.take(ends)
+        fn remap(_op: &mut Op<'_, Self>, _step: &RemapStep<'_, Self>) -> Result {
+            Ok(())
         }
     }
 
@@ -294,106 +276,6 @@ mod tests {
         }
         // Those that come too late get none.
         assert_eq!(new_object(&dev)?.lock().dma_map(), Err(ENODEV));
-        Ok(())
-    }
-    /// What the scan found in the list of those that are not mapped has been mapped since, and the GPU
-    /// uses it.
-    #[cfg(CONFIG_DRM_PANTHOR_RS_TEST)]
-    #[test]
-    fn mapped_since_it_was_listed() -> Result {
-        use crate::kernel_ext::test_fence::TestFence;
-
-        let bus = BoundDevice::new(c"panthor-kunit-listed")?;
-        let (unregistered, _) = new_device(&bus)?;
-        let dev = unregistered.device().clone();
-        Registration::add(bus.device(), unregistered)?;
-        let obj = new_object(&dev)?;
-        let busy = TestFence::new()?;
-        obj.lock().add_fence(&busy)?;
-
-        // Somebody else's with the same lock, as far as this one is concerned.
-        obj.lock().dma_map()?;
-        assert_eq!(obj.lock().try_evict_idle(&mut Busy::Unmapped), Ok(()));
-        assert!(!obj.looks_resident());
-
-        let vm = GpuVm::new(&dev, c"panthor-kunit", 1 << 32, (), Ok::<_, Error>(FakeVm))?;
-        let vm = Keeper::new(vm);
-        let relation = vm.relate(Pinned::new(obj.clone())?)?;
-        let req = MapRequest {
-            addr: 1 << 20,
-            range: kernel::page::PAGE_SIZE as u64,
-            offset: 0,
-            mapping: (),
-            relation,
-        };
-        let mut op = vm.prepare_map(req, &dev.enter().ok_or(ENODEV)?)?;
-        vm.commit(&mut op, &dev.enter().ok_or(ENODEV)?)?;
-        drop(op);
-        vm.clean_up();
-        let evict = || obj.lock().try_evict_idle(&mut Busy::Unmapped);
-        assert_eq!(evict(), Err(EvictError::Busy));
-        assert!(obj.looks_resident());
-        drop(busy);
-        assert_eq!(evict(), Ok(()));
-        assert!(!obj.looks_resident());
-        vm.unmap_all();
-        Ok(())
-    }
-    /// What was prepared is enough, whoever commits it and whatever is mapped by then.
-    #[test]
-    fn prepared_long_before() -> Result {
-        const PAGE: u64 = kernel::page::PAGE_SIZE as u64;
-
-        fn for_any_thread<T: Send>(op: T) -> T {
-            op
-        }
-
-        let bus = BoundDevice::new(c"panthor-kunit-prepared")?;
-        let (unregistered, _) = new_device(&bus)?;
-        let dev = unregistered.device().clone();
-        Registration::add(bus.device(), unregistered)?;
-        let enter = dev.enter().ok_or(ENODEV)?;
-        let size = 8 * kernel::page::PAGE_SIZE;
-        let obj = Object::new(&dev, size, None, Ok::<_, Error>(FakeObject))?;
-        let new_vm = || GpuVm::new(&dev, c"panthor-kunit", 1 << 32, (), Ok::<_, Error>(FakeVm));
-        let vm = Keeper::new(new_vm()?);
-        let other = Keeper::new(new_vm()?);
-        let map = |page: u64, pages: u64| {
-            let req = MapRequest {
-                addr: page * PAGE,
-                range: pages * PAGE,
-                offset: 0,
-                mapping: (),
-                relation: vm.relate(Pinned::new(obj.clone())?)?,
-            };
-            vm.prepare_map(req, &enter).map(for_any_thread)
-        };
-
-        // The later ones cut what the first one makes, at both ends or at one.
-        let mut ops = KVec::new();
-        ops.push(map(10, 8)?, GFP_KERNEL)?;
-        ops.push(map(12, 2)?, GFP_KERNEL)?;
-        ops.push(map(9, 2)?, GFP_KERNEL)?;
-        ops.push(vm.prepare_unmap(15 * PAGE, PAGE)?, GFP_KERNEL)?;
-        let mut all = map(0, 8)?;
-        assert_eq!(other.commit(&mut all, &enter), Err(EINVAL));
-        for op in &mut ops {
-            vm.commit(op, &enter)?;
-        }
-        vm.commit(&mut all, &enter)?;
-
-        let mut mapped = 0;
-        vm.lock().for_each_object(|_| {
-            mapped += 1;
-            true
-        });
-        // 0 to 7; 9 and 10; 11, 14, 16 and 17 of the first one; 12 and 13.
-        assert_eq!(mapped, 6);
-        assert!(vm.prepare_unmap(PAGE, 0).is_err());
-        assert!(vm.prepare_unmap(u64::MAX, 2).is_err());
-        drop((ops, all));
-        vm.clean_up();
-        vm.unmap_all();
         Ok(())
     }
 }

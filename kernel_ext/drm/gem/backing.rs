@@ -4,20 +4,15 @@
 
 use super::{
     super::device::Enter,
-    object::{from_gem_ptr, DriverOf, Guard, Locked, Object},
+    object::{from_gem_ptr, DriverOf, Locked, Object},
     DriverObject,
 };
 use crate::kernel_ext::{bindings, dma_range::DmaRange};
 use core::{marker::PhantomData, ptr::NonNull};
 use kernel::{
-    error::to_result,
-    page::PAGE_SIZE,
     prelude::*,
     sizes::SZ_4M,
-    sync::{
-        aref::ARef,
-        atomic::{Atomic, Relaxed},
-    },
+    sync::{aref::ARef, atomic::Relaxed},
 };
 
 /// So many bytes of caches are written back before it is asked whether to go on: some
@@ -54,96 +49,6 @@ pub(super) enum KernelMap {
     Mapped { addr: *mut c_void, users: u32 },
 }
 
-/// How many bytes are read in before signals, the device, and what is left of them are looked at again.
-const READ_STEP: usize = 1 << 20;
-
-/// How often an object is read in of which mm takes pages again meanwhile.
-const READ_TRIES: usize = 3;
-
-/// One who brings the pages of an object in without its lock, counted.
-struct Wanted<'a>(&'a Atomic<i32>);
-
-impl<'a> Wanted<'a> {
-    fn new(count: &'a Atomic<i32>) -> Self {
-        count.add(1, Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for Wanted<'_> {
-    fn drop(&mut self) {
-        self.0.add(-1, Relaxed);
-    }
-}
-
-impl<T: DriverObject> Object<T> {
-    /// Whether somebody brings the pages in now, see [`Self::lock_resident`]: who takes them out
-    /// meanwhile makes it begin anew.
-    pub(crate) fn is_wanted(&self) -> bool {
-        self.wanted.load(Relaxed) > 0
-    }
-
-    /// Takes the reservation lock of an object that has its memory then.
-    ///
-    /// It is brought in without the lock, and without keeping what is there already: while that is
-    /// going on, the shrinker can have whatever the lock protects, which for a private object is
-    /// much, and mm can have the pages. `ENOMEM` when there is no room for all of them at once;
-    /// others as [`Locked::populate`].
-    pub(crate) fn lock_resident(&self) -> Result<Guard<'_, T>> {
-        let mut tries = 0;
-        let mut wanted = None;
-        loop {
-            let locked = self.lock_interruptible()?;
-            match locked.populate_from_cache() {
-                Err(e) if e == EAGAIN => (),
-                Err(e) => return Err(e),
-                Ok(()) => return Ok(locked),
-            }
-            drop(locked);
-            wanted.get_or_insert_with(|| Wanted::new(&self.wanted));
-            if tries == READ_TRIES {
-                return Err(ENOMEM);
-            }
-            tries += 1;
-            match self.read_in() {
-                Err(e) if e == EAGAIN => (),
-                result => result?,
-            }
-        }
-    }
-
-    /// Brings the pages in, to be ordinary pages of the shmem file. Errors as [`Locked::populate`];
-    /// `EAGAIN` when mm takes them while others come: there is no point in moving all of them through
-    /// memory.
-    fn read_in(&self) -> Result {
-        let step = READ_STEP / PAGE_SIZE;
-        let count = self.size() / PAGE_SIZE;
-        let mut start = 0;
-        while start < count {
-            if current!().signal_pending() {
-                return Err(EINTR);
-            }
-            if self.dev().is_unplugged() {
-                return Err(ENODEV);
-            }
-            let end = start.saturating_add(step).min(count);
-            // SAFETY: The object has a shmem file: others are resident, or gone. The range is in it.
-            let ret = unsafe { bindings::kx_gem_read_in(self.as_raw(), start, end - 1) };
-            to_result(ret).inspect_err(|e| self.note_unreadable(*e == EIO))?;
-            if self.cached_pages() < end {
-                return Err(EAGAIN);
-            }
-            start = end;
-        }
-        self.note_unreadable(false);
-        Ok(())
-    }
-
-    fn note_unreadable(&self, unreadable: bool) {
-        self.unreadable.store(unreadable, Relaxed);
-    }
-}
-
 impl<T: DriverObject> Locked<'_, T> {
     fn backing(&self) -> Backing {
         // SAFETY: The reservation lock is held, under which alone the backing changes.
@@ -169,34 +74,15 @@ impl<T: DriverObject> Locked<'_, T> {
 
     /// Brings the pages in, from swap where they are there. `ENOMEM`, `EIO` (from the swap
     /// device), `EINTR`; `ENODEV` when the device is gone.
-    ///
-    /// As long as that takes, the shrinker can have nothing that this lock protects. Who has much to
-    /// bring in calls [`Object::lock_resident`].
     #[link_section = ".text.kx_fast"]
     pub(crate) fn populate(&self) -> Result {
-        self.populate_by(bindings::drm_gem_get_pages)
-            .inspect_err(|e| self.note_unreadable(*e == EIO))
-    }
-
-    /// [`Self::populate`] with pages that are in memory, as pages of the shmem file. `EAGAIN` when
-    /// some are not.
-    pub(in super::super) fn populate_from_cache(&self) -> Result {
-        self.populate_by(bindings::kx_gem_get_cached_pages)
-    }
-
-    /// [`Self::populate`] with what `get` returns: all pages of the object, or an error pointer.
-    #[inline(always)]
-    fn populate_by(
-        &self,
-        get: unsafe extern "C" fn(*mut bindings::drm_gem_object) -> *mut *mut bindings::page,
-    ) -> Result {
         match self.backing() {
             Backing::Empty => (),
             Backing::Gone => return Err(ENODEV),
             _ => return Ok(()),
         }
         // SAFETY: The object has a shmem file: others are never `Empty`.
-        let pages = from_gem_ptr(unsafe { get(self.as_raw()) })?;
+        let pages = from_gem_ptr(unsafe { bindings::drm_gem_get_pages(self.as_raw()) })?;
         // SAFETY: The array is not empty, and its pages are held.
         if let Err(e) = unsafe { self.set_charged(*pages.as_ptr()) } {
             // SAFETY: The pages came from `drm_gem_get_pages()`.
@@ -417,7 +303,7 @@ impl<T: DriverObject> Locked<'_, T> {
         self.pin_pages()?;
         let addr = self.prepare_cpu_map().and_then(|()| {
             let pages = self.pages().ok_or(ENODEV)?;
-            let count = self.size() / PAGE_SIZE;
+            let count = self.size() / kernel::page::PAGE_SIZE;
             // SAFETY: `pages` are all `count` pages of the object, pinned.
             let addr = unsafe {
                 bindings::kx_vmap(pages.as_ptr(), u32::try_from(count)?, T::map_wc(self))
@@ -538,26 +424,22 @@ impl<T: DriverObject> Pinned<T> {
     /// Brings an object's pages in and pins them. Takes the reservation lock; a signal ends the
     /// wait with `EINTR`. Other errors as [`Locked::populate`].
     pub(crate) fn new(obj: ARef<Object<T>>) -> Result<Self> {
-        Self::map_with(obj, Object::lock_resident, |locked| locked.dma_map())
+        Self::map_with(obj, |locked| locked.dma_map())
     }
 
-    /// The same, in a section of the object's device, which need not be registered. The pages come with
-    /// the lock held: for the driver's own objects, of which nothing was swapped out.
+    /// The same, in a section of the object's device, which need not be registered.
     pub(crate) fn new_in(obj: ARef<Object<T>>, bound: &Enter<'_, DriverOf<T>>) -> Result<Self> {
-        Self::map_with(obj, Object::lock_interruptible, |locked| {
-            locked.dma_map_in(bound)
-        })
+        Self::map_with(obj, |locked| locked.dma_map_in(bound))
     }
 
     // Part of each VM_BIND.
     #[inline(always)]
     fn map_with(
         obj: ARef<Object<T>>,
-        lock: impl for<'a> FnOnce(&'a Object<T>) -> Result<Guard<'a, T>>,
         dma_map: impl FnOnce(&Locked<'_, T>) -> Result,
     ) -> Result<Self> {
         {
-            let locked = lock(&obj)?;
+            let locked = obj.lock_interruptible()?;
             if !obj.is_imported() {
                 locked.pin_pages()?;
                 if let Err(e) = dma_map(&locked) {

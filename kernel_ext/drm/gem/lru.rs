@@ -15,7 +15,6 @@ use super::{
 };
 use crate::kernel_ext::{
     bindings,
-    drm::gpuvm::EvictError,
     registry::Registered,
     shrinker::{Scope, Unregistered},
 };
@@ -38,9 +37,8 @@ use kernel::{
 pub(crate) enum Busy {
     /// Wait for the GPU, so many jiffies in all.
     Wait(usize),
-    /// The objects of this list were not mapped when they came into it: one that is meanwhile is
-    /// not waited for.
-    Unmapped,
+    /// The objects of this list are not in use by the GPU: do not ask.
+    Never,
 }
 
 /// So many entries of a list are looked at to say how large the objects in it are.
@@ -139,8 +137,7 @@ impl<T: DriverObject> Lru<T> {
     }
 
     /// Offers objects to [`DriverObject::try_evict`], in the order in which they came into the list,
-    /// until it has evicted `pages` CPU pages or all were asked once; or, when locks are taken, as many
-    /// were asked in vain.
+    /// until it has evicted `pages` CPU pages or all were asked once.
     ///
     /// Never waits for a reservation lock.
     pub(crate) fn scan(&self, scope: Scope<'_>, pages: usize, busy: Busy) -> Scan {
@@ -148,10 +145,7 @@ impl<T: DriverObject> Lru<T> {
             number: SCANS.fetch_add(1, Relaxed),
             wanted: pages,
             freed: 0,
-            asked: 0,
-            asked_pages: 0,
             contended: false,
-            taken: null_mut(),
             busy,
         };
         // Each is looked at once to be asked, and the first of a list once more to see that all
@@ -235,21 +229,8 @@ pub(crate) struct Scan {
     pub(crate) busy: Busy,
     /// How many CPU pages were evicted.
     pub(crate) freed: usize,
-    /// How many objects were asked.
-    pub(crate) asked: usize,
-    /// How many CPU pages they have, and those with the same lock as one of them that was taken.
-    pub(crate) asked_pages: usize,
-    /// Whether one of the locks that it takes to evict an object was taken.
+    /// Whether a reservation lock was taken, so that an object was not even asked.
     pub(crate) contended: bool,
-    /// The last reservation lock that was taken, or null. Objects that share it need not be asked.
-    taken: *mut bindings::dma_resv,
-}
-
-impl Scan {
-    /// Whether there is no point in going on: it is enough, or as much was asked in vain.
-    fn is_over(&self) -> bool {
-        self.freed >= self.wanted || (self.contended && self.asked_pages >= self.wanted)
-    }
 }
 
 /// Offers an object to the driver.
@@ -266,18 +247,11 @@ unsafe extern "C" fn scan_callback<T: DriverObject>(
     let (scan, ptr) = unsafe { (&mut *arg.cast::<Scan>(), object_of::<T>(node)) };
     // SAFETY: As above; the number is not behind a lock of the object.
     let last_scan = unsafe { &(*ptr.as_ptr()).listed.scan };
-    if scan.is_over() || last_scan.load(Relaxed) == scan.number {
+    if scan.freed >= scan.wanted || last_scan.load(Relaxed) == scan.number {
         // Enough, or the first of those that were asked: all are.
         // SAFETY: The list is locked; after this answer nobody unlocks it any more.
         unsafe { bindings::kx_list_lru_unlock(list) };
         return bindings::lru_status::LRU_STOP;
-    }
-    // SAFETY: As above; neither changes once the object has memory.
-    let (resv, pages) = unsafe { ((*ptr.as_ptr()).resv(), (*ptr.as_ptr()).size() / PAGE_SIZE) };
-    if resv == scan.taken {
-        last_scan.store(scan.number, Relaxed);
-        scan.asked_pages = scan.asked_pages.saturating_add(pages);
-        return bindings::lru_status::LRU_ROTATE;
     }
     // SAFETY: An object leaves its list before its memory is freed.
     let Some(obj) = (unsafe { Object::<T>::get_unless_zero(ptr) }) else {
@@ -291,22 +265,17 @@ unsafe extern "C" fn scan_callback<T: DriverObject>(
 
     // No lock is held from here on. It must be a try: memory may be asked for by the task that
     // brings in the pages of this very object.
-    let result = match obj.try_lock() {
-        Some(locked) => T::try_evict(&locked, &mut scan.busy),
-        None => {
-            scan.taken = resv;
-            Err(EvictError::Contended)
+    match obj.try_lock() {
+        Some(locked) => {
+            if T::try_evict(&locked, &mut scan.busy) {
+                scan.freed = scan.freed.saturating_add(obj.size() / PAGE_SIZE);
+            }
         }
-    };
-    scan.asked = scan.asked.saturating_add(1);
-    scan.asked_pages = scan.asked_pages.saturating_add(pages);
-    match result {
-        Ok(()) => scan.freed = scan.freed.saturating_add(pages),
-        Err(e) => scan.contended |= e == EvictError::Contended,
+        None => scan.contended = true,
     }
     drop(obj);
     // The list is unlocked with both.
-    if scan.is_over() {
+    if scan.freed >= scan.wanted {
         bindings::lru_status::LRU_STOP
     } else {
         bindings::lru_status::LRU_RETRY

@@ -274,11 +274,7 @@ impl<T: DriverObject> Fault<'_, T> {
                 return ret;
             }
             if self.is_quick() && !nowait {
-                match locked.prepare_cpu_map() {
-                    // With the lock held nobody could make room of what it protects.
-                    Err(e) if e == ENOMEM => (),
-                    result => return self.insert_after(result, &locked),
-                }
+                return self.populate_and_insert(&locked);
             }
         }
 
@@ -294,8 +290,8 @@ impl<T: DriverObject> Fault<'_, T> {
         let obj: ARef<Object<T>> = self.obj.into();
         // SAFETY: The fault may be retried, so that the lock is ours to release.
         unsafe { bindings::kx_vmf_release_mmap_lock(self.vmf) };
-        // An error is found again, and reported, by the retry.
-        if let Ok(locked) = obj.lock_resident() {
+        if let Ok(locked) = obj.lock_interruptible() {
+            // An error is found again, and reported, by the retry.
             let _ = locked.prepare_cpu_map();
         }
         RETRY
@@ -320,7 +316,7 @@ impl<T: DriverObject> Fault<'_, T> {
             // The signal is handled first, then the access is tried again.
             return NOPAGE;
         };
-        self.insert_after(locked.prepare_cpu_map(), &locked)
+        self.populate_and_insert(&locked)
     }
 
     /// Whether all pages come in the time that a fault of ordinary memory may take, which holds the
@@ -331,8 +327,8 @@ impl<T: DriverObject> Fault<'_, T> {
     }
 
     #[link_section = ".text.kx_fast"]
-    fn insert_after(&self, result: Result, locked: &Locked<'_, T>) -> bindings::vm_fault_t {
-        match result {
+    fn populate_and_insert(&self, locked: &Locked<'_, T>) -> bindings::vm_fault_t {
+        match locked.prepare_cpu_map() {
             Ok(()) => self.insert(locked).unwrap_or(SIGBUS),
             Err(e) if e == EINTR => NOPAGE,
             Err(_) => SIGBUS,

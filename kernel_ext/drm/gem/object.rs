@@ -56,10 +56,6 @@ pub(crate) struct Object<T: DriverObject> {
     pub(super) exported: Atomic<bool>,
     /// Whether there is memory now, for those who look without the lock.
     pub(super) resident: Atomic<bool>,
-    /// Whether the pages could not be read when that was tried last.
-    pub(super) unreadable: Atomic<bool>,
-    /// How many bring the pages in without the lock now, having failed to find them once.
-    pub(super) wanted: Atomic<i32>,
     /// Kernel mapping of the pages, shared by all who ask for one.
     pub(super) vmap: UnsafeCell<super::backing::KernelMap>,
     /// The place in the list of all objects of the device.
@@ -107,8 +103,6 @@ impl<T: DriverObject> Object<T> {
                 evictions: Atomic::new(0),
                 exported: Atomic::new(false),
                 resident: Atomic::new(false),
-                unreadable: Atomic::new(false),
-                wanted: Atomic::new(0),
                 vmap: UnsafeCell::new(super::backing::KernelMap::Unmapped),
                 links: registry::Links::new(),
                 shared_resv,
@@ -286,12 +280,7 @@ impl<T: DriverObject> Object<T> {
         self.resident.load(Relaxed)
     }
 
-    /// Whether the pages could not be read when that was tried last.
-    pub(in crate::kernel_ext) fn is_unreadable(&self) -> bool {
-        self.unreadable.load(Relaxed)
-    }
-
-    /// How many pages of the shmem file are in memory, in the page cache.
+    /// How many bytes of the shmem file are in memory, as pages of the page cache.
     pub(crate) fn cached_pages(&self) -> usize {
         // SAFETY: The object is initialised.
         unsafe { bindings::kx_gem_nr_cached_pages(self.as_raw()) as usize }

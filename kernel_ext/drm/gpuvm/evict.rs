@@ -4,8 +4,8 @@
 
 use super::{
     super::gem::{Busy, DriverObject, Locked, Object},
-    mappings::{first_va, for_each_va, with_mappings, GpuMappings, MappingsLocked, ObjectOf},
-    ops::{Owned, Va},
+    mappings::{first_va, for_each_va, with_mappings, MappingsLocked, ObjectOf},
+    ops::Owned,
     vm::{GpuVm, VmBo},
     DriverGpuVm, MapStep, Op, Reserve,
 };
@@ -24,8 +24,6 @@ pub(crate) enum EvictError {
     Pinned,
     /// A lock was taken, and the caller does not wait.
     Contended,
-    /// The GPU may be using it.
-    Busy,
     /// Something failed.
     Failed(Error),
 }
@@ -47,6 +45,12 @@ unsafe fn evict_from<T: DriverGpuVm>(
     owned: &mut Owned<T>,
     vm_bo: *mut bindings::drm_gpuvm_bo,
 ) -> Result {
+    let mut reserve = T::Reserve::default();
+    let mut op = Op {
+        vm,
+        state: &mut owned.state,
+        reserve: &mut reserve,
+    };
     // Evicted mappings may have got company meanwhile that is not: the relation is in the list of
     // evicted ones then, and only the mappings are left to do.
     // SAFETY: The caller holds the reservation lock.
@@ -55,61 +59,27 @@ unsafe fn evict_from<T: DriverGpuVm>(
             bindings::drm_gpuvm_bo_evict(vm_bo, true);
         }
     }
-    // One region for all of them: each flush is of all that the GPU has in its caches, under locks of the
-    // whole device. What an eviction before left belongs to it, which may have been of this object.
-    let mut region = owned.unended;
-    // SAFETY: The caller holds the operation lock.
-    unsafe {
-        for_each_mapped::<T>(vm_bo, |va| {
-            let (start, end) = (va.addr(), va.addr() + va.range());
-            region = Some(match region {
-                Some((first, last)) => (first.min(start), last.max(end)),
-                None => (start, end),
-            });
-        });
-    }
-    let Some((start, end)) = region else {
-        return Ok(());
-    };
-    let mut reserve = T::Reserve::default();
-    let mut op = Op {
-        vm,
-        state: &mut owned.state,
-        reserve: &mut reserve,
-    };
-    T::begin(&mut op, start, end - start)?;
+    let mut ret = Ok(());
     // SAFETY: The caller holds the operation lock and the reservation lock.
     unsafe {
-        for_each_mapped::<T>(vm_bo, |va| {
-            T::unmap(&mut op, va.addr(), va.range());
-            va.set_evicted();
-        })
-    };
-    // Without a flush the GPU may still get at the pages: they must stay, now and whenever this is
-    // tried again.
-    let ended = T::end(&mut op);
-    owned.unended = ended.err().map(|_| (start, end));
-    ended
-}
-
-/// Calls `f` for the mappings of a relation that are not evicted.
-///
-/// # Safety
-///
-/// `vm_bo` is a valid relation to an address space of `T`, whose operation lock is held.
-unsafe fn for_each_mapped<T: DriverGpuVm>(
-    vm_bo: *mut bindings::drm_gpuvm_bo,
-    mut f: impl FnMut(&Va<T>),
-) {
-    // SAFETY: The caller promises it.
-    unsafe {
         for_each_va::<T>(vm_bo, |va| {
-            if !va.is_evicted() {
-                f(va);
+            if va.is_evicted() {
+                return true;
             }
-            true
+            ret = T::begin(&mut op, va.addr(), va.range());
+            if ret.is_ok() {
+                T::unmap(&mut op, va.addr(), va.range());
+                // Without a flush the GPU may still get at the pages: they must stay, now and
+                // whenever this is tried again.
+                ret = T::end(&mut op);
+                if ret.is_ok() {
+                    va.set_evicted();
+                }
+            }
+            ret.is_ok()
         });
     }
+    ret
 }
 
 impl<O> Locked<'_, O>
@@ -232,42 +202,16 @@ where
 
     /// [`Self::try_evict`] when the GPU is done with the object. It is waited for as long as the scan
     /// may still wait; after that it is only asked.
-    pub(crate) fn try_evict_idle(&self, busy: &mut Busy) -> Result<(), EvictError> {
-        match busy {
-            Busy::Wait(jiffies) => {
-                let left = self.wait_idle(*jiffies, false).unwrap_or(0);
-                // Asking alone answers one.
-                *jiffies = left.min(*jiffies);
-                if left == 0 {
-                    return Err(EvictError::Busy);
-                }
-            }
-            // It may have been mapped since it was found in its list. Its lock keeps it as it is now:
-            // private objects share a lock, and so that somebody uses one says nothing of another.
-            Busy::Unmapped => {
-                if self.try_count_mappings()? != GpuMappings::None
-                    && self.wait_idle(0, false).unwrap_or(0) == 0
-                {
-                    return Err(EvictError::Busy);
-                }
+    pub(crate) fn try_evict_idle(&self, busy: &mut Busy) -> bool {
+        if let Busy::Wait(jiffies) = busy {
+            let left = self.wait_idle(*jiffies, false).unwrap_or(0);
+            // Asking alone answers one.
+            *jiffies = left.min(*jiffies);
+            if left == 0 {
+                return false;
             }
         }
-        self.try_evict()
-    }
-
-    /// In how many address spaces the memory can be reached. Does not wait for the lock of the list.
-    fn try_count_mappings(&self) -> Result<GpuMappings, EvictError> {
-        // SAFETY: The object is initialised.
-        let lock = unsafe { &raw mut (*self.as_raw()).gpuva.lock };
-        // SAFETY: As above.
-        if unsafe { bindings::kx_mutex_trylock(lock) } == 0 {
-            return Err(EvictError::Contended);
-        }
-        // SAFETY: The lock is held.
-        let count = unsafe { MappingsLocked::new(self.object()) }.count();
-        // SAFETY: Taken above.
-        unsafe { bindings::mutex_unlock(lock) };
-        Ok(count)
+        self.try_evict().is_ok()
     }
 }
 
@@ -333,7 +277,7 @@ unsafe fn restore<T: DriverGpuVm>(
             mapping: va.mapping()?,
             segments: obj.segments().ok_or(ENODEV)?,
         };
-        let demand = T::demand_of_map(&step)?;
+        let demand = T::demand_of_map(&mut owned.state, &step, &reserve)?;
         if reserve.len() < demand {
             // The mapping may be cut or gone when the lock is taken again.
             drop(owned);
@@ -346,7 +290,6 @@ unsafe fn restore<T: DriverGpuVm>(
             state: &mut owned.state,
             reserve: &mut reserve,
         };
-        T::may_map(&mut op)?;
         T::begin(&mut op, step.addr, step.range)?;
         let ret = T::map(&mut op, &step);
         if ret.is_ok() {
@@ -359,7 +302,7 @@ unsafe fn restore<T: DriverGpuVm>(
     }
 }
 
-/// Brings the evicted mappings of a relation back, of an object that has its memory. Errors as
+/// Brings the memory of an object back, with the evicted mappings of a relation. Errors as
 /// [`restore`], and of [`Locked::dma_map`].
 ///
 /// # Safety
@@ -390,58 +333,11 @@ where
     T: DriverGpuVm,
     ObjectOf<T>: DriverObject<Vm = T>,
 {
-    /// Adds references on the objects that are mapped here and have no memory now, some of them twice. It
-    /// looks at those that were evicted, and at all that other address spaces can have as well; not at the
-    /// rest. Takes the reservation lock. `ENOMEM`, `EINTR`.
-    pub(crate) fn collect_evicted(&self, objects: &mut KVVec<ARef<Object<ObjectOf<T>>>>) -> Result {
-        loop {
-            // Nothing is allocated under the lock, which the shrinker takes.
-            let start = objects.len();
-            let mut missing = 0usize;
-            self.for_each_that_may_be_evicted(|obj| {
-                if !obj.looks_resident() && objects.push_within_capacity(obj.into()).is_err() {
-                    missing += 1;
-                }
-            })?;
-            if missing == 0 {
-                return Ok(());
-            }
-            let found = objects.len() - start;
-            objects.truncate(start);
-            objects.reserve(found + missing, GFP_KERNEL)?;
-        }
-    }
-
-    fn for_each_that_may_be_evicted(&self, mut f: impl FnMut(&Object<ObjectOf<T>>)) -> Result {
-        const EVICTED: usize = core::mem::offset_of!(bindings::drm_gpuvm_bo, list.entry.evict);
-        const SHARED: usize = core::mem::offset_of!(bindings::drm_gpuvm_bo, list.entry.extobj);
-
-        let vm = self.as_raw();
-        let _lock = self.resv.lock_interruptible()?;
-        // SAFETY: The address space is valid.
-        let heads = unsafe { [&raw mut (*vm).evict.list, &raw mut (*vm).extobj.list] };
-        for (head, entry) in heads.into_iter().zip([EVICTED, SHARED]) {
-            // SAFETY: The list is valid, and stable while the reservation lock is held.
-            let mut pos = unsafe { (*head).next };
-            while pos != head {
-                // SAFETY: Each entry is part of a relation of the address space, which has a reference
-                // on its object as long as it is in a list, also when nobody has one on it any more.
-                f(unsafe {
-                    let vm_bo = pos.byte_sub(entry).cast::<bindings::drm_gpuvm_bo>();
-                    Object::from_raw((*vm_bo).obj)
-                });
-                // SAFETY: As above.
-                pos = unsafe { (*pos).next };
-            }
-        }
-        Ok(())
-    }
-
-    /// Brings the evicted mappings of one object in this address space back, if there are any. It has its
-    /// memory, see [`Object::lock_resident`]. The caller calls [`Self::clean_up`] when it has unlocked the
-    /// object.
+    /// Brings the memory of one object back, with its evicted mappings in this address space, if it has
+    /// any. The caller calls [`Self::clean_up`] when it has unlocked the object.
     ///
-    /// `ENOMEM`, `EINTR`, `ENODEV`; errors of the driver, as when there may be no new mappings.
+    /// `ENOMEM`, `EINTR`, `ENODEV`, `EIO` when the content cannot be read; errors of the driver, as when
+    /// there may be no new mappings.
     pub(crate) fn restore_object(&self, obj: &Locked<'_, ObjectOf<T>>) -> Result {
         let vm_bo = with_relation(obj, self, |vm_bo| {
             // SAFETY: Its memory is valid while the lock of the list is held.
@@ -477,19 +373,13 @@ where
         let vm = GpuVm::<T>::from_raw((*vm_bo).vm);
         let obj = Locked::new(Object::<ObjectOf<T>>::from_raw((*vm_bo).obj));
         from_result(|| {
-            // What was given up a moment ago is in memory still, and as good as resident.
-            if obj.populate_from_cache().is_ok() {
-                return restore_object(vm, &obj, vm_bo).map(|()| 0);
+            if obj.populate() == Err(EIO) {
+                // Its relation stays in the list of evicted ones. Those behind it there need not suffer.
+                vm.unreadable.store(true, Relaxed);
+                return Ok(0);
             }
-            // Nothing is read in while all locks are held: the shrinker could have nothing meanwhile.
-            // The relation stays in the list of evicted ones. Those behind it there need not suffer.
-            let absence = if obj.is_unreadable() {
-                &vm.unreadable
-            } else {
-                &vm.missing
-            };
-            absence.store(true, Relaxed);
-            Ok(0)
+            // With another error of that it is found again here.
+            restore_object(vm, &obj, vm_bo).map(|()| 0)
         })
     }
 }

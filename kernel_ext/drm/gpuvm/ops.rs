@@ -8,14 +8,14 @@ use super::{
         gem::{stable_segments, DriverObject, Object},
     },
     mappings::ObjectOf,
-    prealloc::Prealloc,
-    vm::{GpuVm, VmBo},
+    prealloc::{Demand, Prealloc},
+    vm::{GpuVm, Relation, VmBo},
     DriverGpuVm, MapStep, Op, Part, RemapStep, Reserve,
 };
 use crate::kernel_ext::bindings;
 use core::{cell::Cell, ptr::NonNull};
 use kernel::{
-    error::from_result,
+    error::{from_result, to_result},
     prelude::*,
     sync::{
         atomic::{Atomic, Relaxed},
@@ -40,9 +40,6 @@ pub(super) struct Va<T: DriverGpuVm> {
     /// The next one in a chain of [`Removed`].
     next: Cell<Option<NonNull<Self>>>,
 }
-
-// SAFETY: It belongs to no thread. What it leads to may be reached from any, with the locks that it takes.
-unsafe impl<T: DriverGpuVm> Send for Va<T> {}
 
 impl<T: DriverGpuVm> Va<T> {
     /// One that no address space knows.
@@ -186,26 +183,195 @@ impl<T: DriverGpuVm> Removed<T> {
     }
 }
 
+/// A mapping to make.
+pub(crate) struct MapRequest<'a, T>
+where
+    T: DriverGpuVm,
+{
+    /// First address.
+    pub(crate) addr: u64,
+    /// Number of bytes.
+    pub(crate) range: u64,
+    /// Where in the object the first byte is.
+    pub(crate) offset: u64,
+    /// The driver's data.
+    pub(crate) mapping: T::Mapping,
+    /// The object, related to the address space.
+    pub(crate) relation: &'a Relation<T>,
+}
+
+/// Looks at what the C side takes for granted: it would take an empty mapping for one that ends
+/// before it begins, at address zero for one that covers everything.
+fn check_range(addr: u64, range: u64) -> Result {
+    match addr.checked_add(range) {
+        Some(_) if range != 0 => Ok(()),
+        _ => Err(EINVAL),
+    }
+}
+
 impl<T: DriverGpuVm> GpuVm<T> {
-    /// Does `f` with what it needs in `prealloc`, under the operation lock. What is left of that is there
-    /// for the next operation; what was there before is in `prealloc` then, for the caller to free without
-    /// the lock.
+    /// Makes a mapping, in place of whatever is in its range. `EINVAL` for a range that is empty or
+    /// has no end. An error of [`DriverGpuVm::demand_of_map`] changes nothing.
+    ///
+    /// `bound` is a section of the device of the address space.
+    pub(crate) fn map(&self, req: &MapRequest<'_, T>, bound: &Enter<'_, T::Driver>) -> Result {
+        let Relation { vm_bo, pinned } = req.relation;
+        // SAFETY: The entry is valid, as `vm_bo` holds a reference.
+        let (vm, obj) = unsafe { ((*vm_bo.0.as_ptr()).vm, (*vm_bo.0.as_ptr()).obj) };
+        if vm != self.as_raw() {
+            return Err(EINVAL);
+        }
+        check_range(req.addr, req.range)?;
+        self.check_section(bound)?;
+        let step = MapStep::<T> {
+            addr: req.addr,
+            range: req.range,
+            offset: T::offset(req.mapping, req.addr, req.offset),
+            mapping: req.mapping,
+            // SAFETY: The device is there, and the object pinned.
+            segments: unsafe { stable_segments(pinned.object()) }.ok_or(ENODEV)?,
+        };
+        let mut prealloc = Prealloc::new();
+        let owned = self.lock_with(&mut prealloc, |state, prealloc| {
+            let new = Demand {
+                vas: 1,
+                reserve: T::demand_of_map(state, &step, &prealloc.reserve)?,
+            };
+            Ok(self.demand_with_cuts(new, prealloc, state, req.addr, req.range))
+        })?;
+        let c_req = bindings::drm_gpuvm_map_req {
+            map: bindings::drm_gpuva_op_map {
+                va: bindings::drm_gpuva_op_map__bindgen_ty_1 {
+                    addr: req.addr,
+                    range: req.range,
+                },
+                gem: bindings::drm_gpuva_op_map__bindgen_ty_2 {
+                    offset: req.offset,
+                    obj,
+                },
+            },
+        };
+        self.run(
+            owned,
+            (req.addr, req.range),
+            Some((vm_bo, step)),
+            Some(bound),
+            &mut prealloc,
+            // SAFETY: The address space is valid, its operation lock is held, and `ctx` is what
+            // the callbacks expect.
+            |vm, ctx| to_result(unsafe { bindings::drm_gpuvm_sm_map(vm, ctx, &c_req) }),
+        )
+    }
+
+    /// Takes all mappings out of a range. `EINVAL` for one that is empty or has no end.
+    ///
+    /// `bound` is a section of the device of the address space.
+    pub(crate) fn unmap(&self, addr: u64, range: u64, bound: &Enter<'_, T::Driver>) -> Result {
+        check_range(addr, range)?;
+        self.check_section(bound)?;
+        self.unmap_in(addr, range, Some(bound))
+    }
+
+    /// [`Self::unmap`]; without a section for a range that cuts no mapping only: the memory for what
+    /// would stay of it may be gone.
+    pub(super) fn unmap_in(
+        &self,
+        addr: u64,
+        range: u64,
+        bound: Option<&Enter<'_, T::Driver>>,
+    ) -> Result {
+        let mut prealloc = Prealloc::new();
+        let owned = self.lock_with(&mut prealloc, |state, prealloc| {
+            Ok(self.demand_with_cuts(Demand::NOTHING, prealloc, state, addr, range))
+        })?;
+        self.run(
+            owned,
+            (addr, range),
+            None,
+            bound,
+            &mut prealloc,
+            |vm, ctx| {
+                // SAFETY: As above.
+                to_result(unsafe { bindings::drm_gpuvm_sm_unmap(vm, ctx, addr, range) })
+            },
+        )
+    }
+
+    /// Whether a section is one of our device.
+    fn check_section(&self, bound: &Enter<'_, T::Driver>) -> Result {
+        if bound.as_raw() != self.dev().as_raw() {
+            return Err(EINVAL);
+        }
+        Ok(())
+    }
+
+    /// Takes the operation lock, with all that an operation needs in `prealloc`, which is empty.
     // Each has two callers, and more arguments than a call is worth.
     #[inline(always)]
-    pub(super) fn run(
+    fn lock_with(
         &self,
+        prealloc: &mut Prealloc<T>,
+        demand: impl Fn(&mut T::State, &Prealloc<T>) -> Result<Demand>,
+    ) -> Result<Guard<'_, Owned<T>, MutexBackend>> {
+        let mut owned = self.owned.lock();
+        core::mem::swap(prealloc, &mut owned.spare);
+        loop {
+            let demand = demand(&mut owned.state, prealloc)?;
+            if prealloc.has(demand) {
+                return Ok(owned);
+            }
+            drop(owned);
+            prealloc.fill(demand)?;
+            owned = self.owned.lock();
+        }
+    }
+
+    /// `demand`, with what it takes to cut the mappings at the ends of a range.
+    ///
+    /// Who they are is not looked at where there is enough for any, which is the case if there was an
+    /// operation before: then what is returned is less than that.
+    // See `lock_with()`.
+    #[inline(always)]
+    fn demand_with_cuts(
+        &self,
+        mut demand: Demand,
+        prealloc: &Prealloc<T>,
+        state: &mut T::State,
+        addr: u64,
+        range: u64,
+    ) -> Demand {
+        if prealloc.has(demand.plus(Demand::TWO_CUTS)) {
+            return demand;
+        }
+        for at in [addr, addr.saturating_add(range)] {
+            // SAFETY: The operation lock is held, as `state` is under it.
+            let is_cut = unsafe {
+                let va = bindings::drm_gpuva_find_first(self.as_raw(), at, 1);
+                !va.is_null() && (*va).va.addr < at
+            };
+            if is_cut {
+                demand.vas += 1;
+                demand.reserve += T::demand_of_cut(state, at);
+            }
+        }
+        demand
+    }
+
+    // See `lock_with()`.
+    #[inline(always)]
+    fn run(
+        &self,
+        mut owned: Guard<'_, Owned<T>, MutexBackend>,
         (addr, range): (u64, u64),
         map: Option<(&VmBo<T>, MapStep<'_, T>)>,
         bound: Option<&Enter<'_, T::Driver>>,
         prealloc: &mut Prealloc<T>,
         f: impl FnOnce(*mut bindings::drm_gpuvm, *mut c_void) -> Result,
     ) -> Result {
-        let mut owned = self.owned.lock();
         let Owned {
             state,
             spare,
             removed,
-            unended,
         } = &mut *owned;
         let mut ctx = Context {
             op: Op {
@@ -218,17 +384,9 @@ impl<T: DriverGpuVm> GpuVm<T> {
             bound,
             removed,
         };
-        let allowed = match ctx.map {
-            Some(_) => T::may_map(&mut ctx.op),
-            None => Ok(()),
-        };
-        let begun = allowed.and_then(|()| T::begin(&mut ctx.op, addr, range));
-        let ret = begun.and_then(|()| {
+        let ret = T::begin(&mut ctx.op, addr, range).and_then(|()| {
             let ret = f(self.as_raw(), (&raw mut ctx).cast());
             let ended = T::end(&mut ctx.op);
-            if ended.is_ok() {
-                *unended = None;
-            }
             // What an earlier operation left goes as well: if the hardware does its part now, it
             // is because there is none any more.
             // SAFETY: The operation lock is held.
@@ -249,12 +407,9 @@ pub(super) struct Owned<T: DriverGpuVm> {
     /// The driver's page tables.
     pub(super) state: T::State,
     /// What operations left of what they set aside, for the next ones.
-    pub(super) spare: Prealloc<T>,
+    spare: Prealloc<T>,
     /// Mappings of operations that did not end as they should.
     removed: Removed<T>,
-    /// First address and end of translations that an eviction took away, and that the GPU may still
-    /// use, as it did not end as it should. An operation that does makes them known as well.
-    pub(super) unended: Option<(u64, u64)>,
 }
 
 impl<T: DriverGpuVm> Owned<T> {
@@ -263,7 +418,6 @@ impl<T: DriverGpuVm> Owned<T> {
             state,
             spare: Prealloc::new(),
             removed: Removed::new(),
-            unended: None,
         }
     }
 }
@@ -363,7 +517,7 @@ where
     T: DriverGpuVm,
     ObjectOf<T>: DriverObject<Vm = T>,
 {
-    // SAFETY: The core calls this during `GpuVm::commit()`, for a step of the kind map.
+    // SAFETY: The core calls this during `GpuVm::map()`, for a step of the kind map.
     unsafe {
         with_context::<T>(ctx, |ctx| {
             let op = &mut (*op).__bindgen_anon_1.map;

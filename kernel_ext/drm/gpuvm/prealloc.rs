@@ -14,10 +14,11 @@ pub(super) struct Demand {
     pub(super) reserve: usize,
 }
 
-/// The most of the reserve that a cut needs, see [`DriverGpuVm::remap`].
+/// The most that [`DriverGpuVm::demand_of_cut`] may say: a block becomes a table of pages.
 const MOST_FOR_A_CUT: usize = 1;
 
 impl Demand {
+    pub(super) const NOTHING: Self = Self { vas: 0, reserve: 0 };
     /// The most for both ends of a range.
     pub(super) const TWO_CUTS: Self = Self {
         vas: 2,
@@ -49,6 +50,11 @@ impl<T: DriverGpuVm> Prealloc<T> {
             vas: [None, None, None],
             reserve: T::Reserve::default(),
         }
+    }
+
+    /// Whether there is as much as that.
+    pub(super) fn has(&self, demand: Demand) -> bool {
+        self.vas.iter().flatten().count() >= demand.vas && self.reserve.len() >= demand.reserve
     }
 
     /// Sees to it that there is as much as that. `ENOMEM`, `EINTR`.

@@ -2,9 +2,7 @@
 
 //! The end of an address space, or of its device.
 
-use super::{
-    super::gem::DriverObject, mappings::ObjectOf, prealloc::Prealloc, vm::GpuVm, DriverGpuVm,
-};
+use super::{super::gem::DriverObject, mappings::ObjectOf, vm::GpuVm, DriverGpuVm};
 use kernel::prelude::*;
 
 impl<T> GpuVm<T>
@@ -29,7 +27,7 @@ where
         // SAFETY: The address space is initialised; its range never changes.
         let range = unsafe { (*self.as_raw()).mm_range };
         // Nothing is cut, so that nothing is allocated.
-        if let Err(e) = self.unmap_in(0, range, &mut Prealloc::new(), None) {
+        if let Err(e) = self.unmap_in(0, range, None) {
             dev_err!(
                 self.dev().parent(),
                 "mappings of a VM cannot be removed: {:?}\n",

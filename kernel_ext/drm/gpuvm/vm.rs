@@ -42,11 +42,9 @@ pub(crate) struct GpuVm<T: DriverGpuVm> {
     #[pin]
     pub(super) owned: Mutex<Owned<T>>,
     /// Goes before `dev`, as it must.
-    pub(super) resv: ARef<ResvObject>,
+    resv: ARef<ResvObject>,
     /// Whether [`VmLocked::validate`] has met memory that cannot be read. Under the reservation lock.
     pub(super) unreadable: Atomic<bool>,
-    /// Whether it has met memory that is not there. Under the same lock.
-    pub(super) missing: Atomic<bool>,
     /// The place in the list of all address spaces of the device.
     links: registry::Links<Self>,
     #[pin]
@@ -88,7 +86,6 @@ where
                 owned <- new_mutex!(Owned::new(state), "GpuVm::owned"),
                 resv,
                 unreadable: Atomic::new(false),
-                missing: Atomic::new(false),
                 links: registry::Links::new(),
                 data <- data,
                 dev: dev.into(),
@@ -248,23 +245,15 @@ where
     T: DriverGpuVm,
     ObjectOf<T>: DriverObject<Vm = T>,
 {
-    /// Brings the mappings of all evicted objects of the address space back. The objects have their
-    /// memory, see [`Object::lock_resident`]: nothing is read in under the locks.
+    /// Brings all evicted objects of the address space back, with their mappings.
     ///
     /// Stops at the first error: `ENOMEM`, `EINTR`, `ENODEV`, `EIO` of the hardware; the objects
-    /// before it are back. Only for those without memory it does not: they stay away, and all others
-    /// are back. The answer is `EAGAIN` then, or `EIO` where it is that of such only whose content
-    /// could not be read.
-    ///
-    /// [`Object::lock_resident`]: super::super::gem::Object::lock_resident
+    /// before it are back. Only for those whose content cannot be read it does not: they stay away,
+    /// all others are back, and the answer is `EIO`.
     pub(crate) fn validate(&self) -> Result {
         self.vm.unreadable.store(false, Relaxed);
-        self.vm.missing.store(false, Relaxed);
         // SAFETY: Address space and set are valid, and by the type invariants all is locked.
         to_result(unsafe { bindings::drm_gpuvm_validate(self.vm.as_raw(), self.exec.as_raw()) })?;
-        if self.vm.missing.load(Relaxed) {
-            return Err(EAGAIN);
-        }
         if self.vm.unreadable.load(Relaxed) {
             return Err(EIO);
         }

@@ -254,7 +254,6 @@ impl Holder {
                 self.dev()?.vm_destroy(arg(0)? as u32).map_err(e)?;
                 none
             }
-            "state" => Ok(self.dev()?.vm_state(arg(0)? as u32).map_err(e)?.to_string()),
             "bo" => {
                 let (size, flags, vm, seed) = (arg(0)?, arg(1)? as u32, arg(2)? as u32, arg(3)?);
                 let d = self.dev()?;

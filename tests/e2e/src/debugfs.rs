@@ -157,19 +157,6 @@ pub fn busy(tgid: i32, on: bool) -> Res {
     Ok(())
 }
 
-/// Holds the lock that the private buffers of a VM of a process share, for so long. The process has no
-/// other VM. Skips the case where there is no such switch.
-pub fn lock_for(tgid: i32, ms: u32) -> Res {
-    crate::ktap::only_rust("bo_busy")?;
-    let p = dir()?.join("bo_busy");
-    if !p.exists() {
-        return Err(promise::missing("switches", "built without bo_busy"));
-    }
-    let s = format!("{tgid} locked {ms}\n");
-    sys::write_once(p, s.as_bytes()).map_err(|e| format!("bo_busy {}: {e}", s.trim()))?;
-    Ok(())
-}
-
 /// A line of `vm_resident`.
 #[derive(Clone, Debug)]
 pub struct Resident {

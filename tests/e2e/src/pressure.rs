@@ -18,7 +18,7 @@ const SIZES: [u64; 4] = [64 * K, 256 * K, M, 2 * M];
 const WORDS: usize = (PAGE / 8) as usize;
 
 /// Every page is another one, and zram makes little of it.
-pub fn fill(m: &Map, seed: u64) {
+fn fill(m: &Map, seed: u64) {
     for page in 0..m.len() / PAGE as usize {
         let base = mix(seed.wrapping_add(page as u64));
         for i in 0..WORDS {
@@ -27,8 +27,7 @@ pub fn fill(m: &Map, seed: u64) {
     }
 }
 
-/// Checks what [`fill`] wrote. Returns the number of bytes.
-pub fn check(m: &Map, seed: u64) -> Result<u64, String> {
+fn check(m: &Map, seed: u64) -> Result<u64, String> {
     for page in 0..m.len() / PAGE as usize {
         let base = mix(seed.wrapping_add(page as u64));
         for i in 0..WORDS {

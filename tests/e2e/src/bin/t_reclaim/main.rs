@@ -17,7 +17,7 @@ use memory::{
     claim_restores, cpu_fault_restores, cycles, handles_closed_before, many_small,
     memory_comes_free, never_touched, only_mapped, twice,
 };
-use scale::{parts_are_linear, slot_looks_at_evicted};
+use scale::parts_are_linear;
 use swap::{
     claim_eio, claim_eio_goes_on, claim_enomem, reclaim_eio, reclaim_eio_goes_on, swap_full,
     swapoff_after,
@@ -52,7 +52,6 @@ fn main() -> std::process::ExitCode {
         claim_enomem,
         swap_full,
         parts_are_linear,
-        slot_looks_at_evicted,
         tracepoints,
         two_writers,
     ])

@@ -61,38 +61,3 @@ pub fn parts_are_linear() -> Res {
     check!(growth < 3.0, "{growth:.2} times the time");
     Ok(())
 }
-
-/// The CPU time of bringing a VM with `n` buffers into a slot, all of which are there. The best of three.
-fn slot_beside(n: u64) -> Res<Duration> {
-    let sw = debugfs::VmResident::need()?;
-    let d = ok!(Dev::open());
-    let vm = ok!(d.vm());
-    for i in 0..n {
-        let bo = ok!(d.bo(PAGE, 0, vm));
-        ok!(d.map(vm, bo, 0, (i + 1) * PAGE, PAGE));
-    }
-    // Evicted once, and back.
-    ok!(reclaim(getpid()));
-    ok!(claim(getpid()));
-    let mut best = Duration::MAX;
-    for _ in 0..3 {
-        let before = thread_cpu_time();
-        ok!(sw.set(getpid(), vm, true));
-        best = best.min(thread_cpu_time() - before);
-        ok!(sw.set(getpid(), vm, false));
-    }
-    Ok(best)
-}
-
-/// Who is to run finds its memory there without looking at each buffer.
-pub fn slot_looks_at_evicted() -> Res {
-    need()?;
-    let [few, many] = [slot_beside(10)?, slot_beside(1_500)?];
-    note!(
-        "figure: into a slot: with 10 buffers {} us, with 1500 {} us",
-        few.as_micros(),
-        many.as_micros()
-    );
-    check!(many < few * 3, "{many:?}, not {few:?}");
-    Ok(())
-}
