@@ -145,6 +145,8 @@ static int mali_set_copies(const char *val, const struct kernel_param *kp)
 	if (!pci)
 		return -ENODEV;
 
+	/* It is not removed meanwhile, and with it the platform device. */
+	device_lock(pci);
 	pdev = dev_get_drvdata(pci);
 	pool = pdev ? pdev->dev.dma_io_tlb_mem : NULL;
 	if (pool && pool->nslabs) {
@@ -153,6 +155,7 @@ static int mali_set_copies(const char *val, const struct kernel_param *kp)
 	} else {
 		ret = -EOPNOTSUPP;
 	}
+	device_unlock(pci);
 	put_device(pci);
 	return ret;
 }
